@@ -1,0 +1,1 @@
+"""Who may speak: identities, signatures, sealing and trust. Knows no alert, no network and no clock."""
