@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from scripts.check_docs import committed_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,14 +20,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:home|Users|root|work)/\w")
 REGISTRY = re.compile(r"\b(?:pypi|python[h]osted|registry\.npm|deb\.debian)\.?[a-z]*\.(?:org|com)\b")
 
 
-def project_files() -> list[str]:
-    """Paths of all files that are, or would be, committed."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    return sorted(name for name in set(listed.split("\0")) if name and (ROOT / name).is_file())
-
-
-FILES = project_files()
+FILES = committed_files(ROOT)
 MODULES = [name for name in FILES if name.endswith(".py")]
 
 
