@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.architecture.imports import imported_modules
 from tests.processes import Children
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,26 +42,6 @@ def test_a_start_of_the_command_line_loads_nothing_slow(children: Children) -> N
     assert sorted(loaded.intersection(SLOW)) == []
 
 
-def imported_modules(source: str) -> set[str]:
-    """Every module that this source names in an import, `from a import b` as both a and a.b."""
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.Import(names=names):
-                modules.update(name.name for name in names)
-            case ast.ImportFrom(module=str(module), names=names):
-                modules.add(module)
-                modules.update(f"{module}.{name.name}" for name in names)
-            case _:
-                pass
-    return modules
-
-
 @pytest.mark.parametrize("path", BELOW_THE_COMMAND_LINE)
 def test_nothing_below_the_command_line_knows_it(path: str) -> None:
     assert [name for name in imported_modules((ROOT / path).read_text()) if name.startswith("nodes.cli")] == []
-
-
-def test_an_import_is_seen_in_each_of_its_forms() -> None:
-    source = "import a.b as c\nfrom d import e\ndef f() -> None:\n    from nodes import cli"
-    assert imported_modules(source) == {"a.b", "d", "d.e", "nodes", "nodes.cli"}

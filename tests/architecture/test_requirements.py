@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.architecture.imports import imported_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ["run", "test", "dev"]
@@ -57,20 +59,11 @@ def test_the_locks_agree_on_every_version() -> None:
     assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
 
 
+@cache
 def imported_packages() -> set[str]:
     """Top-level names that the three packages import, at the start or on use."""
-    names: set[str] = set()
-    for area in ("keys", "exchange", "nodes"):
-        for path in (ROOT / area).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                match node:
-                    case ast.Import(names=aliases):
-                        names.update(alias.name.partition(".")[0] for alias in aliases)
-                    case ast.ImportFrom(module=str(module)):
-                        names.add(module.partition(".")[0])
-                    case _:
-                        pass
-    return names
+    sources = (path.read_text() for area in ("keys", "exchange", "nodes") for path in (ROOT / area).rglob("*.py"))
+    return {module.partition(".")[0] for source in sources for module in imported_modules(source)}
 
 
 @pytest.mark.parametrize("name", [normal_name(requirement) for requirement in DECLARED])
