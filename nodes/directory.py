@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from nodes.errors import AlreadyRunningError, ConfigError, DirectoryPermissionsError, DiskFullError, OperationError
 
@@ -70,13 +71,13 @@ def create_directory(directory: str | os.PathLike[str]) -> Layout:
     """Make an empty node directory with the right modes, whatever the umask; parents are made too.
 
     Raises:
-        OperationError: `exists` when something is there that is not an empty directory, `io_error` when it cannot be made.
+        OperationError: `exists` when something is there that is no empty directory, `io_error` when it cannot be made.
     """
     layout = layout_of(directory)
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
         if any(layout.root.iterdir()):
-            raise OperationError("exists", f"{layout.root} is not empty", "name a new directory, or remove what is in it")
+            raise OperationError("exists", f"{layout.root} is not empty", "name a new directory, or empty this one")
         for path, mode in layout.modes():
             path.mkdir(exist_ok=True)
             path.chmod(mode)
@@ -99,9 +100,9 @@ def check_directory(directory: str | os.PathLike[str]) -> Layout:
     """
     layout = layout_of(directory)
     if not layout.root.is_dir():
-        raise ConfigError(str(layout.root), "", "missing", "give the directory that `tocsin init` made: -D DIR or TOCSIN_DIR")
+        raise ConfigError(str(layout.root), "", "missing", "name the directory that `tocsin init` made: -D DIR")
     if not layout.config_file.is_file():
-        raise ConfigError(str(layout.config_file), "", "missing", "this is no node's directory: run `tocsin init DIR …` first")
+        raise ConfigError(str(layout.config_file), "", "missing", "make the node first: `tocsin init DIR`")
     with contextlib.suppress(FileExistsError):  # run/ holds nothing that lasts: a backup may leave it out
         os.mkdir(layout.run, PASSABLE)
     for path, mode in layout.modes():
@@ -128,7 +129,10 @@ def _check_mode(path: Path, wanted: int) -> None:
 
 
 class DirectoryLock:
-    """The right to be the one process of a directory. The kernel frees it however the process ends; children do not inherit it."""
+    """The right to be the one process of a directory.
+
+    The kernel frees it however the process ends; children do not inherit it.
+    """
 
     def __init__(self, layout: Layout) -> None:
         """Take the lock and write our pid into it.
@@ -160,29 +164,13 @@ class DirectoryLock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> DirectoryLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-
-def running_pid(layout: Layout) -> int | None:
-    """Pid of the process that holds the directory's lock, None when none does (or it has not written its pid)."""
-    try:
-        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
-        return int(text) if text.isdigit() else None
-    finally:
-        os.close(descriptor)
-    return None
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:

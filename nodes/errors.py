@@ -1,7 +1,7 @@
-"""What can go wrong in a node, and how it is said to an operator. Owns codes and exits (docs/CLI.md §3); it does not know who prints them.
+"""What can go wrong in a node and how an operator hears of it. Owns codes and exits (docs/CLI.md §3), not the printing.
 
-Every error carries fields; `message` and `hint` are prose for a person and never asserted, never parsed. No error of this module holds
-case content: `problems` of an operator's own draft are the one exception, and they go back to that operator only, never to a log.
+Every error carries fields; `message` and `hint` are prose for a person and never asserted, never parsed. No error holds
+case content but `problems` of an operator's own draft: they go back to that operator only, never to a log.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class OperationError(NodeError):
     """An operator's request that cannot be done; what the local API answers and the command line prints."""
 
     def __init__(self, code: str, message: str, hint: str = "", problems: tuple[Problem, ...] = ()) -> None:
-        """Raises KeyError for a code that the contract does not have: our own bug, found by the first test that reaches it."""
+        """Raises KeyError for a code that the contract does not have: a bug of ours, found by the first test there."""
         ERROR_EXITS[code]
         super().__init__(message, hint=hint, problems=problems)
         self._error_code = code
@@ -117,14 +117,17 @@ class OperationError(NodeError):
 
 
 class ConfigError(NodeError):
-    """A setting, or the directory's shape, is not usable. `key` is the dotted key ("" = the file or directory as a whole)."""
+    """A setting, or the directory's shape, is not usable. `key` is dotted; "" is the file or directory as a whole."""
 
     code = "bad_config"
 
-    def __init__(self, path: str, key: str, rule: str, hint: str, *, example: str | None = None, message: str = "") -> None:
+    def __init__(
+        self, path: str, key: str, rule: str, hint: str, *, message: str = "", problems: tuple[Problem, ...] = ()
+    ) -> None:
+        """`problems` lists everything that is wrong where more than this one thing is."""
         said = message or (f"{path}: {key}: {rule}" if key else f"{path}: {rule}")
         pointer = "/" + key.replace(".", "/") if key else ""
-        super().__init__(said, hint=hint, problems=(Problem(pointer, rule, said, example),))
+        super().__init__(said, hint=hint, problems=problems or (Problem(pointer, rule, said),))
         self.path = path
         self.key = key
         self.rule = rule
@@ -189,7 +192,9 @@ class StoreCorruptError(StoreError):
     """What the store holds contradicts itself. `problem` names the check, never the data."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"the store is damaged: {problem}", hint="keep a copy of the directory, then restore the last backup")
+        super().__init__(
+            f"the store is damaged: {problem}", hint="keep a copy of the directory, restore the last backup"
+        )
         self.problem = problem
 
 
@@ -203,7 +208,7 @@ class DiskFullError(StoreError):
 
 
 class FatalError(NodeError):
-    """The durable state is not known: a commit whose outcome nobody can tell, a disk that failed a sync, somebody else's writes.
+    """The durable state is not known: a commit of unknown outcome, a disk that failed a sync, somebody else's writes.
 
     The process must stop signing and exit (70) after logging; the next start reads the truth.
     """

@@ -1,7 +1,7 @@
-"""The Unix socket between operators and their node: made, reached and removed under a path of any length. Knows no protocol.
+"""The Unix socket between operators and their node: made, reached, removed, whatever its path. Knows no protocol.
 
-A socket's address holds 107 bytes; agencies' directories are longer. Both ends therefore open the directory and name the
-socket through that descriptor (`/proc/self/fd/N/node.sock`).
+A socket's address holds 107 bytes and directories have longer names: both ends open the directory and name the socket
+through that descriptor, `/proc/self/fd/N/node.sock`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Caller:
 
 
 class LocalListener:
-    """A listening Unix socket at `path`, open to every uid (who may do what is decided by the caller's uid, not by the file).
+    """A listening Unix socket at `path`. Every uid may connect; the caller's uid then decides what it may do.
 
     Made only under the directory's lock: what lies at `path` is then the leftover of a killed process, and is replaced.
     """
@@ -45,7 +45,7 @@ class LocalListener:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name)
                 self.socket.bind(name)
-                os.chmod(name, 0o666)  # before listen: nobody can connect to a socket with other rights
+                os.chmod(name, 0o666)  # noqa: S103 # before listen: nobody connects under other rights
                 self._identity = _identity(name)
             self.socket.listen(_BACKLOG)
             self.socket.setblocking(False)
