@@ -9,7 +9,7 @@ Promises every driver keeps (tests/store runs one suite over all of them):
   any other durable size makes the batch fail as `FatalError` (somebody else wrote: two daemons, or a copy).
 * Reads see only committed data, each read one state of it. There is one writer; reads run beside
   it and never wait for it.
-* What an operation speaks about is there: a recipient, an envelope of ours or an ack names a message that is in the
+* What an operation speaks about is there: a recipient and an envelope of ours name a message that is in the
   store or in the same batch, a statement an envelope of ours. A batch that breaks this, or inserts twice what
   may be inserted once, fails whole as `StoreConflictError`.
 * Operations are executed as if in order, but a row may name one that a later operation of the same batch inserts.
@@ -322,7 +322,11 @@ class PutStatement:
 
 @dataclass(frozen=True, slots=True)
 class InsertAck:
-    """Idempotent by (by, carrier_id): the first one stays. Ids of one agency never shadow another's."""
+    """Idempotent by (by, carrier_id): the first one stays. Ids of one agency never shadow another's.
+
+    Its message need not be there (a peer may name anything). About a message that came in only we speak: such an ack,
+    after or in the batch that brought the message, is counted as ours.
+    """
 
     row: AckRow
 
