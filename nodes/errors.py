@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
 
 EXIT_CHECK_FAILED = 1
 EXIT_WAITING = 75  # --wait ran out: a P document, no error
@@ -70,7 +69,7 @@ class NodeError(Exception):
     `code` is one of ERROR_EXITS; `message` says what happened, `hint` what to do next.
     """
 
-    code: ClassVar[str] = "internal"
+    code: str = "internal"
 
     def __init__(self, message: str, *, hint: str = "", problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
@@ -79,21 +78,16 @@ class NodeError(Exception):
         self.problems = problems
 
     @property
-    def error_code(self) -> str:
-        """The contract's code."""
-        return self.code
-
-    @property
     def exit(self) -> int:
         """Exit status of the command line."""
-        return ERROR_EXITS[self.error_code]
+        return ERROR_EXITS[self.code]
 
     def document(self) -> dict[str, object]:
         """The contract's error document (docs/CLI.md §3, "any failure")."""
         return {
             "v": 1,
             "error": {
-                "code": self.error_code,
+                "code": self.code,
                 "message": self.message,
                 "hint": self.hint,
                 "exit": self.exit,
@@ -109,11 +103,7 @@ class OperationError(NodeError):
         """Raises KeyError for a code that the contract does not have: a bug of ours, found by the first test there."""
         ERROR_EXITS[code]
         super().__init__(message, hint=hint, problems=problems)
-        self._error_code = code
-
-    @property
-    def error_code(self) -> str:
-        return self._error_code
+        self.code = code
 
 
 class ConfigError(NodeError):

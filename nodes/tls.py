@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -140,20 +141,50 @@ def _server_context(own: OwnLeaf) -> ssl.SSLContext:
     return context
 
 
-def client_context(own: OwnLeaf, root: bytes) -> ssl.SSLContext:
+class _CallingContext(ssl.SSLContext):
+    """Asks for one server by the agency's id, whatever host the URL names and whatever its caller believes."""
+
+    server: bytes | None = None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,  # noqa: ARG002 # the URL's host
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return super().wrap_bio(incoming, outgoing, server_side, self.server, session)
+
+
+def client_context(own: OwnLeaf, agency: AgencyId, root: bytes) -> ssl.SSLContext:
     """Context for calling the one peer whose TLS root (DER) this is. Opens the key file: call it off the loop.
+
+    The name in the leaf is checked as well, where the id can be the name of a server; the root alone decides.
 
     Raises:
         ssl.SSLError, OSError: the own leaf cannot be loaded.
         ValueError: `root` is no certificate.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # CERT_REQUIRED and the server's name checked
+    context = _CallingContext(ssl.PROTOCOL_TLS_CLIENT)  # CERT_REQUIRED, names checked
     _restrict(context, own)
+    if agency.startswith(".") or _is_address(agency):  # ids by PROTOCOL §2, but OpenSSL takes neither for a name
+        context.check_hostname = False
+    else:
+        context.server = agency.encode()  # as bytes: not every id passes Python's IDNA encoder
     try:
         context.load_verify_locations(cadata=root)
     except ssl.SSLError as problem:
         raise ValueError("not a certificate") from problem
     return context
+
+
+def _is_address(agency: str) -> bool:
+    try:
+        ipaddress.ip_address(agency)
+    except ValueError:
+        return False
+    return True
 
 
 def _restrict(context: ssl.SSLContext, own: OwnLeaf) -> None:
