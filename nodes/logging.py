@@ -27,7 +27,13 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
 
     What libraries log through the standard library appears too, by the same rules.
     """
-    target = sys.stderr if stream is None else stream
+    _configure_events(level, sys.stderr if stream is None else stream)
+    root = stdlib.getLogger()
+    root.handlers[:] = [_FromLibraries()]
+    root.setLevel(max(_LEVELS[level], stdlib.WARNING))
+
+
+def _configure_events(level: str, target: TextIO) -> None:
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     if target.isatty():
         renderer = structlog.dev.ConsoleRenderer(colors=True)
@@ -43,9 +49,6 @@ def configure(level: str, *, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
-    root = stdlib.getLogger()
-    root.handlers[:] = [_FromLibraries()]
-    root.setLevel(max(_LEVELS[level], stdlib.WARNING))
 
 
 def get_logger(area: str) -> Logger:
@@ -117,3 +120,7 @@ def _plain(value: object) -> object:
             return [_plain(item) for item in value]
         case _:
             return f"<{type(value).__name__}>"
+
+
+# Until somebody configures it: structlog by itself prints every event on stdout, where the command line's JSON goes.
+_configure_events("warning", sys.stderr)
