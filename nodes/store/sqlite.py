@@ -156,7 +156,7 @@ class SqliteStore:
         except BaseException as error:
             self._roll_back(raw)
             # No room for all frames: the last one, which alone makes the others count, was not written whole, and the
-            # next commit writes over them: nothing happened. After any other error, a failed sync above all, it may have.
+            # next commit writes over them: nothing happened. After any other error, a failed sync say, it may have.
             if is_full(error):
                 raise DiskFullError from error
             self._failed = FatalError(f"COMMIT failed ({error_name(error)})")
