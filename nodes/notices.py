@@ -25,8 +25,8 @@ REPEAT_S: Final = 300.0
 TIMEOUT_S: Final = 30.0
 _AT_ONCE: Final = 4
 
-# Becomes the command after asking the kernel to kill it when the node ends (PR_SET_PDEATHSIG is 1; the node may have ended
-# before the call). subprocess's preexec_fn could ask as well, but is not safe in a process with threads.
+# Becomes the command, after asking the kernel to kill it when the node ends (PR_SET_PDEATHSIG is 1; it may have ended
+# before the call). preexec_fn could ask as well, but is not safe in a process with threads.
 _LAUNCHER: Final = """
 import ctypes, os, signal, sys
 parent, command = int(sys.argv[1]), sys.argv[2:]
