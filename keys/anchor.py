@@ -81,8 +81,8 @@ class Anchor:
 
     body_bytes: bytes
     body: AnchorBody
-    ed25519_signature: bytes
-    mldsa65_signature: bytes
+    ed_sig: bytes
+    mldsa_sig: bytes
 
     @property
     def digest(self) -> bytes:
@@ -109,7 +109,7 @@ def make_anchor(body: AnchorBody, root_pair: RootKeyPair) -> Anchor:
 
 def anchor_to_wire(anchor: Anchor) -> list[Value]:
     """`[anchor body, ed25519 signature, mldsa65 signature]`."""
-    return [anchor.body_bytes, anchor.ed25519_signature, anchor.mldsa65_signature]
+    return [anchor.body_bytes, anchor.ed_sig, anchor.mldsa_sig]
 
 
 def anchor_from_wire(value: Value) -> Anchor:
@@ -121,16 +121,16 @@ def anchor_from_wire(value: Value) -> Anchor:
     try:
         fields = take_array(value, length=3)
         body_bytes = take_bytes(fields[0], max_length=_MAX_BODY_BYTES)
-        ed25519_signature = take_bytes(fields[1], length=ED25519_SIGNATURE_BYTES)
-        mldsa65_signature = take_bytes(fields[2], length=MLDSA65_SIGNATURE_BYTES)
+        ed_sig = take_bytes(fields[1], length=ED25519_SIGNATURE_BYTES)
+        mldsa_sig = take_bytes(fields[2], length=MLDSA65_SIGNATURE_BYTES)
     except EncodingError as error:
         raise AnchorError(AnchorProblem.BAD_ENCODING) from error
     body = _body_from_bytes(body_bytes)
     try:
-        verify_labelled(body.root, ANCHOR_LABEL, body_bytes, ed25519_signature, mldsa65_signature)
+        verify_labelled(body.root, ANCHOR_LABEL, body_bytes, ed_sig, mldsa_sig)
     except BadSignatureError as error:
         raise AnchorError(AnchorProblem.BAD_SIGNATURE) from error
-    return Anchor(body_bytes, body, ed25519_signature, mldsa65_signature)
+    return Anchor(body_bytes, body, ed_sig, mldsa_sig)
 
 
 # --- the body ---------------------------------------------------------------------------------------------------------

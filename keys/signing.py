@@ -322,9 +322,7 @@ def sign_labelled(pair: AnyKeyPair, label: str, body: bytes) -> tuple[bytes, byt
     return pair.sign_ed25519(message), pair.sign_mldsa(message, label.encode("ascii"))
 
 
-def verify_labelled(
-    public: AnyPublicPair, label: str, body: bytes, ed25519_signature: bytes, mldsa_signature: bytes
-) -> None:
+def verify_labelled(public: AnyPublicPair, label: str, body: bytes, ed_sig: bytes, mldsa_sig: bytes) -> None:
     """Check both halves of a labelled signature.
 
     Raises:
@@ -332,12 +330,12 @@ def verify_labelled(
     """
     message = _labelled(label, body)
     context = label.encode("ascii")
-    verify_ed25519(public.ed25519, message, ed25519_signature, purpose=label)
+    verify_ed25519(public.ed25519, message, ed_sig, purpose=label)
     match public:
         case RootPublicPair():
-            verify_mldsa65(public.mldsa65, message, mldsa_signature, context, purpose=label)
+            verify_mldsa65(public.mldsa65, message, mldsa_sig, context, purpose=label)
         case NodePublicPair() | WitnessPublicPair():
-            verify_mldsa44(public.mldsa44, message, mldsa_signature, context, purpose=label)
+            verify_mldsa44(public.mldsa44, message, mldsa_sig, context, purpose=label)
 
 
 def _labelled(label: str, body: bytes) -> bytes:
