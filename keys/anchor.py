@@ -86,9 +86,7 @@ class Anchor:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the body, 32 bytes. The signatures do not enter: ML-DSA's differ each time the same body is
-        signed.
-        """
+        """SHA-256 of the body. Signatures do not enter: ML-DSA's differ each time the same body is signed."""
         return hashlib.sha256(self.body_bytes).digest()
 
 

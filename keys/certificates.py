@@ -81,8 +81,7 @@ def make_tls_leaf(
 
 
 def check_tls_root(root_der: bytes) -> bytes:
-    """`root_der` itself, a certificate that can stand in an anchor: P-256, CA, signed by its own key, with a key
-    identifier.
+    """`root_der` itself, if it can stand in an anchor: P-256, CA, signed by its own key, with a key identifier.
 
     An anchor's roots are handed to the TLS library together: one that does not parse must not take the others with it.
 
@@ -94,9 +93,7 @@ def check_tls_root(root_der: bytes) -> bytes:
 
 
 def is_issued_by(leaf_der: bytes, root_der: bytes) -> bool:
-    """Whether exactly the key of this root signed this leaf. False too for what is no certificate: a peer may send
-    anything.
-    """
+    """Whether exactly this root's key signed this leaf. False too for what is no certificate: peers send anything."""
     if max(len(leaf_der), len(root_der)) > MAX_CERTIFICATE_BYTES:
         return False
     try:

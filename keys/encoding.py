@@ -41,8 +41,7 @@ def encode(value: Value) -> bytes:
 
 
 def decode(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Value:
-    """The value whose encoding is `data`. Total: any bytes give a value that encodes to them again, or an
-    EncodingError.
+    """The value whose encoding is `data`. Total: any bytes give a value that encodes to them, or an EncodingError.
 
     Raises:
         EncodingError: `data` is longer than `max_bytes`, nests arrays deeper than `max_depth`, or is not canonical.

@@ -40,15 +40,11 @@ class BadSignatureError(KeysError):
 
 
 class CannotOpenError(KeysError):
-    """A sealed thing does not open: another key, other info or purpose, or altered. One type for all, so that it is no
-    oracle.
-    """
+    """A sealed thing does not open: other key, info or purpose, or altered. One error for all: it must be no oracle."""
 
 
 class BadKeyError(KeysError):
-    """A public or private key that nobody honest makes. `algorithm` and `rule` (`wrong_length`, `low_order`, …) say
-    which.
-    """
+    """A key that nobody honest makes. `rule` (`wrong_length`, `low_order`, …) says what is wrong with it."""
 
     def __init__(self, algorithm: str, rule: str) -> None:
         super().__init__(algorithm, rule)

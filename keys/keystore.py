@@ -55,9 +55,7 @@ _Pair = TypeVar("_Pair")
 
 @dataclass(frozen=True, slots=True)
 class PassphraseCost:
-    """What one guess of a passphrase costs: Argon2id (RFC 9106) memory in KiB, passes, lanes. Stored with what it
-    protects.
-    """
+    """What one guess of a passphrase costs: Argon2id (RFC 9106) memory in KiB, passes, lanes. Stored in the file."""
 
     memory_kib: int = 65_536
     iterations: int = 3
@@ -132,9 +130,7 @@ class KeyStore:
         return cls(directory, master)
 
     def at_rest(self) -> AtRestKey:
-        """The key of the store's sealed columns. Derived from the master: there is no moment at which it could be
-        missing.
-        """
+        """The key of the store's sealed columns. Derived from the master, so that it is never missing."""
         return AtRestKey(self._subkey("at rest", ""))
 
     # root
@@ -156,8 +152,7 @@ class KeyStore:
         self._remove(_ROOT)
 
     def export_root(self, path: Path, passphrase: str, cost: PassphraseCost = DEFAULT_COST) -> None:
-        """Write the root to a file that stands alone, under its own passphrase, and read it back. It stays here as
-        well.
+        """Write the root to a file that stands alone, under its own passphrase, and read it back. It stays here too.
 
         Raises:
             KeyFileError: `exists`, if there is something at `path`; `io`, if what is read back is not what was written.
@@ -184,9 +179,7 @@ class KeyStore:
     # node and witness pairs
 
     def save_node_pair(self, label: str, pair: NodeKeyPair) -> None:
-        """Keep a node pair under a label of lower-case letters, digits and hyphens. Raises EncodingError for another
-        label.
-        """
+        """Keep a node pair. Raises EncodingError for a label with more than lower-case letters, digits, hyphens."""
         self._save_seeds(_node_file(label), pair.seeds)
 
     def load_node_pair(self, label: str) -> NodeKeyPair:
@@ -264,9 +257,7 @@ class KeyStore:
         return sorted(int(match[1]) for match in self._names(_EPOCH_FILE))
 
     def destroy_epoch(self, number: int) -> None:
-        """Unlink it. When this returns, no crash brings it back. Not an error if it is gone: a destruction is asked for
-        again.
-        """
+        """Unlink it. When this returns, no crash brings it back. Not an error if it is gone already."""
         self._remove(_epoch_file(number))
 
     # files
@@ -337,9 +328,7 @@ def _check_format(name: Value, version: Value) -> None:
 
 
 def _sealed_by_passphrase(path: Path, plaintext: bytes, passphrase: str, cost: PassphraseCost) -> bytes:
-    """`[format, version, [memory, passes, lanes], salt, nonce || ciphertext]`; all before the ciphertext is bound to
-    it.
-    """
+    """`[format, version, [memory, passes, lanes], salt, nonce || ciphertext]`; the ciphertext is bound to the rest."""
     salt = random_bytes(_SALT_BYTES)
     fields: list[Value] = [_FORMAT, _VERSION, [cost.memory_kib, cost.iterations, cost.lanes], salt]
     aead = AESGCM(_passphrase_key(path, passphrase, salt, cost))

@@ -53,8 +53,7 @@ def check_epoch_public(public: bytes) -> bytes:
 
 
 def probe_epoch_public(public: bytes) -> None:
-    """Seal to `public` once and throw the result away: a key that does not work must not wait for the first alert
-    (DESIGN 4).
+    """Seal to `public` once, for nothing: a key that does not work must not wait for the first alert (DESIGN 4).
 
     Raises:
         BadKeyError: it cannot be sealed to.

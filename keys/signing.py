@@ -315,9 +315,7 @@ AnyPublicPair: TypeAlias = NodePublicPair | RootPublicPair | WitnessPublicPair
 
 
 def sign_labelled(pair: AnyKeyPair, label: str, body: bytes) -> tuple[bytes, bytes]:
-    """The labelled signature of PROTOCOL §3: (Ed25519, ML-DSA) over `label || 0x00 || body`, ML-DSA with context
-    `label`.
-    """
+    """The labelled signature of PROTOCOL §3: (Ed25519, ML-DSA) over `label || 0x00 || body`."""
     message = _labelled(label, body)
     return pair.sign_ed25519(message), pair.sign_mldsa(message, label.encode("ascii"))
 

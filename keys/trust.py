@@ -8,7 +8,7 @@ pair that `pair_for` names for the change's own checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -40,9 +40,7 @@ class AnchorVerdict(StrEnum):
 
 
 class AnchorLife(StrEnum):
-    """Where an anchor stands in time. In `grace` all goes on with warnings; `over` only flash and immediate go (DESIGN
-    4).
-    """
+    """Where an anchor stands in time. In `grace` all goes on with warnings; `over`, only flash and immediate go."""
 
     VALID = "valid"
     GRACE = "grace"
@@ -90,9 +88,7 @@ def expiry_warning(anchor: Anchor, now: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class PairSpan:
-    """The checkpoints of one log that a pair signs: sizes from `first_size` to `last_size`, both included; None is no
-    end.
-    """
+    """The checkpoints of one log that a pair signs: sizes `first_size` to `last_size`, both included; None: no end."""
 
     pair: NodePublicPair
     first_size: int
@@ -105,9 +101,7 @@ class PairSpan:
 
 @dataclass(frozen=True, slots=True)
 class KeyHistory:
-    """The pairs of one agency by log position. Immutable: a change learnt makes a new history; an anchor starts one
-    anew.
-    """
+    """The pairs of one agency by log position. Immutable: a change learnt makes a new one, an anchor starts anew."""
 
     _bodies: tuple[AnchorBody, ...]
     # (gateway, generation, index of the key change) -> the pair that signs every size above index + 1
@@ -140,8 +134,7 @@ class KeyHistory:
         new_pair: NodePublicPair,
         old_pair: NodePublicPair | None = None,
     ) -> KeyHistory:
-        """The history that also knows the key change at leaf `index`: the pair before it signs size index + 1,
-        `new_pair` all above.
+        """The history that also knows this key change: the pair before it signs size index + 1, `new_pair` all above.
 
         `old_pair` is the pair under which the change's own checkpoint verified, where the caller tried several; a fork
         by a pair that has another successor is seen by it.
@@ -172,7 +165,7 @@ class KeyHistory:
         key = (gateway, generation)
         spans = self._spans.get(key)
         if spans is None:
-            spans = self._spans[key] = self._spans_under(len(self._bodies), gateway, generation)
+            spans = self._spans[key] = self._lay_spans(gateway, generation)
         return spans
 
     def pair_for(self, gateway: str, generation: int, size: int) -> NodePublicPair:
@@ -183,9 +176,7 @@ class KeyHistory:
         raise KeyNotValidError(gateway, generation, size)
 
     def candidates(self, gateway: str) -> tuple[NodePublicPair, ...]:
-        """Every pair that an anchor or a known change ever named for the gateway, oldest first: what PROTOCOL §7.1 step
-        5 tries.
-        """
+        """Every pair ever named for the gateway, oldest first: what PROTOCOL §7.1 step 5 tries."""
         named = [
             ((entry.generation, entry.base_size - 1), entry.node) for entry in self._entries(gateway) if entry.node
         ]
@@ -193,96 +184,91 @@ class KeyHistory:
         return tuple(dict.fromkeys(pair for _, pair in sorted(named + changed, key=lambda item: item[0])))
 
     def is_current(self, gateway: str, generation: int, pair: NodePublicPair) -> bool:
-        """Whether `pair` speaks at the open end of that log and nothing known has replaced it (PROTOCOL §7.1,
-        currency).
-        """
+        """Whether `pair` speaks at the open end of that log and nothing known has replaced it (PROTOCOL §7.1)."""
         spans = self.pairs(gateway, generation)
         return bool(spans) and spans[-1].last_size is None and spans[-1].pair == pair == self.current_pair(gateway)
 
     def current_pair(self, gateway: str) -> NodePublicPair | None:
         """The one pair of the gateway that nothing has replaced; None if it is unknown or speaks no more."""
-        return self._carried(len(self._bodies), gateway, None)
+        entry = self.base(gateway)
+        return None if entry is None else self._carried(entry, gateway, None)
 
     def knows_gateway(self, name: str) -> bool:
         """Whether any anchor names the gateway, be it to revoke it."""
         return any(body.gateway(name) is not None for body in self._bodies)
 
     def is_confirmed(self, gateway: str, generation: int) -> bool:
-        """Whether an anchor reaches as far as this generation. One opened since is used, and is a finding (PROTOCOL
-        §4).
-        """
-        entry = self._newest_entry(len(self._bodies), gateway)
+        """Whether an anchor reaches this generation. One opened since is used, and is a finding (PROTOCOL §4)."""
+        entry = self.base(gateway)
         return entry is not None and generation <= entry.generation
 
     def is_ended(self, gateway: str, generation: int) -> bool:
-        """Whether the log grows no more: a higher generation is named, or the gateway is. What was known of it stays
-        true.
-        """
-        entry = self._newest_entry(len(self._bodies), gateway)
+        """Whether this log grows no more: an anchor names a higher generation, or revokes the gateway."""
+        entry = self.base(gateway)
         return entry is not None and (generation < entry.generation or entry.node is None)
 
     def base(self, gateway: str) -> GatewayEntry | None:
-        """What the newest anchor says of the gateway: heads of that generation must be consistent with its base."""
-        return self._newest_entry(len(self._bodies), gateway)
+        """What the newest anchor says of the gateway: heads of that generation must be consistent with its base.
 
-    # How the anchors lie over each other. `level` is how many of them count; the last of these is "the" anchor.
+        A gateway that it does not name is revoked at the base it was last named with.
+        """
+        entries = self._entries(gateway)
+        return entries[-1] if entries else None
 
-    def _newest_entry(self, level: int, gateway: str) -> GatewayEntry | None:
-        """What the anchor of `level` says of the gateway. Not named there: revoked at the base last named."""
-        for number, body in enumerate(reversed(self._bodies[:level])):
+    # How anchors lie over each other. Loops, not recursion: how many anchors and changes there are is a peer's choice.
+
+    def _entries(self, gateway: str) -> list[GatewayEntry]:
+        """What each anchor says of the gateway, from the first that names it."""
+        entries: list[GatewayEntry] = []
+        for body in self._bodies:
             entry = body.gateway(gateway)
+            if entry is None and entries:
+                entry = replace(entries[-1], node=None, witness=None)
             if entry is not None:
-                if number > 0:
-                    return GatewayEntry(
-                        entry.name, entry.generation, entry.base_size, entry.base_root, None, None, entry.tls_root
-                    )
-                return entry
-        return None
+                entries.append(entry)
+        return entries
 
-    def _spans_under(self, level: int, gateway: str, generation: int) -> tuple[PairSpan, ...]:
-        entry = self._newest_entry(level, gateway)
-        if entry is None:
-            return ()
-        if generation < entry.generation:  # ends where it was last known, as the anchors before had it
-            return self._spans_under(level - 1, gateway, generation)
-        if generation > entry.generation:
-            carried = self._carried(level, gateway, generation)
-            return () if carried is None else self._chain(gateway, generation, carried, 0)
-        before: tuple[PairSpan, ...] = ()
-        if entry.base_size > 0:
-            before = _cut(self._spans_under(level - 1, gateway, generation), entry.base_size)
+    def _lay_spans(self, gateway: str, generation: int) -> tuple[PairSpan, ...]:
+        spans: tuple[PairSpan, ...] = ()
+        for entry in self._entries(gateway):
+            if generation < entry.generation:
+                continue  # ends where it was last known: as the anchors before had it
+            if generation > entry.generation:
+                carried = self._carried(entry, gateway, generation)
+                spans = () if carried is None else self._chain(gateway, generation, carried, 0)
+                continue
+            before = _cut(spans, entry.base_size) if entry.base_size > 0 else ()
+            if entry.node is None:
+                spans = before
+            else:
+                spans = _joined(before, self._chain(gateway, generation, entry.node, _first_size(entry)))
+        return spans
+
+    def _carried(self, entry: GatewayEntry, gateway: str, generation: int | None) -> NodePublicPair | None:
+        """The pair with which, under that anchor, generations below `generation` (None: all) end and the next opens."""
         if entry.node is None:
-            return before
-        first_size = entry.base_size + 1 if entry.base_size > 0 else 0
-        return _joined(before, self._chain(gateway, generation, entry.node, first_size))
-
-    def _carried(self, level: int, gateway: str, generation: int | None) -> NodePublicPair | None:
-        """The pair that is current where generations below `generation` end (None: all known). It opens the next."""
-        entry = self._newest_entry(level, gateway)
-        if entry is None or entry.node is None:
             return None
+        pair = self._chain(gateway, entry.generation, entry.node, _first_size(entry))[-1].pair
         changed = {place[1] for place in self._changes if place[0] == gateway and place[1] > entry.generation}
-        below = [number for number in changed if generation is None or number < generation]
-        spans = self._spans_under(level, gateway, max(below, default=entry.generation))
-        return spans[-1].pair if spans else None
+        for number in sorted(changed):
+            if generation is None or number < generation:
+                pair = self._chain(gateway, number, pair, 0)[-1].pair
+        return pair
 
     def _chain(self, gateway: str, generation: int, pair: NodePublicPair, first_size: int) -> tuple[PairSpan, ...]:
         """`pair` from `first_size` on, and those that the changes from there lead to."""
         spans: list[PairSpan] = []
-        changes = sorted(
+        changes = [
             (place[2], new)
             for place, new in self._changes.items()
             if place[:2] == (gateway, generation) and place[2] + 1 >= first_size
-        )
-        for index, new in changes:
+        ]
+        for index, new in sorted(changes, key=lambda change: change[0]):
             spans.append(PairSpan(pair, first_size, index + 1))
             pair, first_size = new, index + 2
         return (*spans, PairSpan(pair, first_size, None))
 
     # What contradicts a new change.
-
-    def _entries(self, gateway: str) -> list[GatewayEntry]:
-        return [entry for body in self._bodies if (entry := body.gateway(gateway)) is not None]
 
     def _successor(self, gateway: str, pair: NodePublicPair) -> NodePublicPair | None:
         for (changed, generation, index), new in self._changes.items():
@@ -292,13 +278,17 @@ class KeyHistory:
 
     def _is_reused(self, place: tuple[str, int, int], pair: NodePublicPair) -> bool:
         gateway, generation, index = place
-        # An anchor may later confirm the pair that a change brought: only pairs named at or before this place are
-        # reused.
+        # An anchor may later confirm the pair that a change brought: reused is one named at or before this place.
         named = any(
             entry.node == pair and (entry.generation, entry.base_size) <= (generation, index)
             for entry in self._entries(gateway)
         )
         return named or any(changed[0] == gateway and new == pair for changed, new in self._changes.items())
+
+
+def _first_size(entry: GatewayEntry) -> int:
+    """The first size that an anchor's pair signs: beyond its base, or the empty tree where the log begins."""
+    return entry.base_size + 1 if entry.base_size > 0 else 0
 
 
 def _cut(spans: tuple[PairSpan, ...], last_size: int) -> tuple[PairSpan, ...]:
