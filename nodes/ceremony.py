@@ -1,0 +1,141 @@
+"""What is done with the agency root while the node is stopped: taking it off the machine, signing the next anchor.
+
+Owns the two ceremonies. It takes the directory's lock, so that no running node signs meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from exchange.card import Card, armour, encode_card
+from exchange.statement import build_agency_keys
+from keys.anchor import Anchor, GatewayEntry, anchor_to_wire, make_anchor
+from keys.encoding import encode
+from keys.errors import KeyFileError
+from keys.keystore import KeyStore
+from keys.signing import RootKeyPair
+from nodes.birth import ANCHOR_LIFE_MS, STORE_FILE
+from nodes.config import NodeConfig, load_config
+from nodes.daemon import key_file_error, wall_clock
+from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
+from nodes.errors import OperationError
+from nodes.identity import Identity
+from nodes.loading import load_identity
+from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor
+from nodes.store.sqlite import SqliteStore
+
+Document = dict[str, object]
+
+
+def export_root(directory: str, passphrase: str, output: Path) -> Document:
+    """Write the root sealed with the same passphrase, read it back, remove it from the node.
+
+    Raises OperationError; the root is removed only after the copy was read back and is the same.
+    """
+    layout = check_directory(directory)
+    config = load_config(directory)
+    with DirectoryLock(layout):
+        keystore = _open(layout, passphrase)
+        if not keystore.has_root():
+            raise OperationError("wrong_state", "the root is not on this machine", "it was exported before")
+        if output.exists():
+            raise OperationError("exists", f"{output} is there already", "name a new file")
+        try:
+            keystore.export_root(output, passphrase)
+            read_back = KeyStore.load_exported_root(output, passphrase)
+            if read_back.public != keystore.load_root().public:
+                raise OperationError("io_error", f"{output} does not hold what was written", "use another stick")
+            keystore.remove_root()
+        except KeyFileError as error:
+            raise OperationError("io_error", f"cannot write {output}: {error.problem}", "the root is still in the node") from error
+    return {"v": 1, "agency": config.agency, "file": str(output)}
+
+
+def next_anchor(directory: str, passphrase: str, root_file: Path, output: Path, *, revoke: bool) -> Document:
+    """Sign the next serial with current values. A revocation is only written to `output`, not taken by this node."""
+    layout = check_directory(directory)
+    config = load_config(directory)
+    with DirectoryLock(layout):
+        keystore = _open(layout, passphrase)
+        try:
+            root = KeyStore.load_exported_root(root_file, passphrase)
+        except KeyFileError as error:
+            raise key_file_error(error) from error
+        with asyncio.Runner() as runner:
+            return runner.run(_sign(layout, config, keystore, root, output, revoke=revoke))
+
+
+async def _sign(
+    layout: Layout, config: NodeConfig, keystore: KeyStore, root: RootKeyPair, output: Path, *, revoke: bool
+) -> Document:
+    store = await SqliteStore.open(layout.store / STORE_FILE, create=False)
+    try:
+        startup = await store.startup()
+        identity = load_identity(config.agency, startup, keystore)
+        if root.public != identity.anchor.body.root:
+            raise OperationError("root_changed", "this is the root of another agency, or an older one", "use the file that export-root wrote")
+        state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
+        anchor = _anchor(identity, config, root, state, revoke=revoke)
+        if not revoke:
+            row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
+            await store.commit(Batch(ops=[PutAnchor(row)]))
+    finally:
+        await store.close()
+    card = _card(identity, anchor)
+    write_whole(output, card.encode())
+    if not revoke:
+        write_whole(layout.card, card.encode())
+    return {
+        "v": 1,
+        "agency": config.agency,
+        "serial": anchor.body.serial,
+        "safety_code": identity.code,
+        "revoked": revoke,
+        "card": str(output),
+    }
+
+
+def _anchor(identity: Identity, config: NodeConfig, root: RootKeyPair, state: LogState, *, revoke: bool) -> Anchor:
+    now = wall_clock()
+    old = identity.anchor.body
+    generation = int(state.log.rpartition("/")[2])
+    pair = identity.keys.history.pair_for(identity.gateway, generation, state.size + 1)
+    gateways: list[GatewayEntry] = [
+        replace(entry, generation=generation, base_size=state.size, base_root=state.root, node=None if revoke else pair)
+        if entry.name == identity.gateway
+        else entry
+        for entry in old.gateways
+    ]
+    return make_anchor(
+        replace(
+            old,
+            names=config.all_names,
+            country=config.country,
+            serial=old.serial + 1,
+            issued_at=now,
+            expires_at=now + ANCHOR_LIFE_MS,
+            gateways=tuple(gateways),
+        ),
+        root,
+    )
+
+
+def _card(identity: Identity, anchor: Anchor) -> str:
+    profile = identity.profile
+    if profile is None:
+        raise OperationError("wrong_state", "the card is not made yet", "start the node once: tocsin run")
+    identity.keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
+    return armour(
+        encode_card(Card(anchor=anchor, key_changes=identity.key_changes, profile=profile.proof, opened=identity.opened))
+    )
+
+
+def _open(layout: Layout, passphrase: str) -> KeyStore:
+    try:
+        return KeyStore.open(layout.keys, passphrase)
+    except KeyFileError as error:
+        raise key_file_error(error) from error
+
+

@@ -1,0 +1,71 @@
+"""`tocsin init`: makes a node. Owns the options and what is said after; the making is `nodes.birth`."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+
+from nodes.cli.client import Answer, Document
+from nodes.cli.invocation import Invocation
+from nodes.cli.page import Page
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--agency", required=True, metavar="ID", help="Agency id, for example bka.de.")
+@click.option("--name", required=True, metavar="NAME", help="The agency's own name.")
+@click.option("--country", required=True, metavar="CC", help="ISO 3166-1 code, for example DE.")
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where peers reach this node; `none` for no inbound connections.")
+@click.option("--endpoint", metavar="URL", help="The address that peers are told, if it differs from --listen.")
+@click.option("--contact", metavar="+E164", help="The telephone that is answered day and night.")
+@click.option("--case-prefix", metavar="PREFIX", help="Begins every case id, for example DE-BKA.")
+@click.option("--language", "languages", multiple=True, metavar="TAG", help="Language of the agency; may repeat. [en]")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    directory: str,
+    agency: str,
+    name: str,
+    country: str,
+    listen: str,
+    endpoint: str | None,
+    contact: str | None,
+    case_prefix: str | None,
+    languages: tuple[str, ...],
+) -> int:
+    """Make a node in DIR: its keys, its log, its card. The passphrase seals the keys."""
+    from nodes.daemon import init_node
+
+    settings: dict[str, object] = {
+        "agency": agency,
+        "name": name,
+        "country": country,
+        "listen": listen,
+        "endpoints": [endpoint] if endpoint else [],
+        "contact": contact,
+        "case_prefix": case_prefix,
+        "languages": list(languages) or ["en"],
+    }
+    passphrase = invocation.passphrase(confirm=True)
+    born = init_node(directory, settings, passphrase, operator=_operator())
+    return invocation.show(Answer(born.document(), 0), _view)
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in a container
+        return "admin"
+
+
+def _view(document: Document, page: Page) -> None:
+    page.line("Made the node of ", str(document["agency"]), " in ", str(document["dir"]))
+    page.line("card         ", str(document["card"]))
+    page.line("safety code  ", str(document["safety_code"]))
+    page.line("listens on   ", str(document["listen"] or "nothing: it only calls out"))
+    page.line("")
+    page.line("Give the card to your peers; tell them the safety code by telephone, never with the card.")
+    page.line(f"Start it:  tocsin -D {document['dir']} run")
+
+

@@ -1,0 +1,149 @@
+"""The courier: one task per trusted peer that holds rounds with it while there is something to say. Owns when, never what.
+
+It keeps no queue: what is due is read from the store each time, so that a crash loses nothing and a restart begins where the store stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+from exchange.errors import RefusalError
+from keys.ids import AgencyId
+from keys.trust import Trust
+from nodes.errors import FatalError
+from nodes.logging import get_logger
+from nodes.node import Ask, Node
+from nodes.peer_client import BadAnswer, PeerDoesNotTrustUs, PeerRefused, PeerTarget, Unreachable
+from nodes.peers import Peer, Peers
+from nodes.store.contract import Store
+
+# An idle link says hello this often: enough to see that a peer is there and to carry new keys, far below 1 MB a day (DESIGN 13).
+HEARTBEAT_MS = 15 * 60_000
+ROUND_TIMEOUT_S = 30.0
+# Rounds in a row without a pause; then other tasks get a turn even if a peer's backlog is long.
+BURST = 8
+# A flash message to a peer that is away brings one attempt forward, whatever the back-off.
+FLASH_NUDGE_MS = 1_000
+
+log = get_logger("courier")
+
+
+class Line(Protocol):
+    """What the courier needs of a client."""
+
+    async def round(self, target: PeerTarget, body: bytes, timeout_s: float) -> bytes: ...
+
+
+class Courier:
+    """Runs one task per peer inside the daemon's task group."""
+
+    def __init__(
+        self,
+        node: Node,
+        peers: Peers,
+        store: Store,
+        client: Line,
+        clock: Callable[[], int],
+        on_fatal: Callable[[FatalError], None],
+    ) -> None:
+        self._node = node
+        self._peers = peers
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._on_fatal = on_fatal
+        self._tasks: dict[AgencyId, asyncio.Task[None]] = {}
+
+    def serve(self, peer: Peer) -> None:
+        """Begin holding rounds with a peer (again): called at start and when a peer becomes trusted."""
+        task = self._tasks.get(peer.agency)
+        if task is None or task.done():
+            self._tasks[peer.agency] = asyncio.create_task(self._run(peer), name=f"courier {peer.agency}")
+        peer.wake.set()
+
+    async def drop(self, agency: AgencyId) -> None:
+        """Stop at once: the peer was suspended or removed."""
+        task = self._tasks.pop(agency, None)
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def stop(self) -> None:
+        """Stop all. What is on the line is due again at the next start."""
+        for agency in list(self._tasks):
+            await self.drop(agency)
+
+    async def _run(self, peer: Peer) -> None:
+        try:
+            while True:
+                peer.wake.clear()
+                if peer.trust is Trust.TRUSTED and peer.endpoints and self._clock() >= peer.line.next_attempt_at:
+                    await self._burst(peer)
+                await self._sleep(peer)
+        except FatalError as error:
+            self._on_fatal(error)
+
+    async def _burst(self, peer: Peer) -> None:
+        for _ in range(BURST):
+            if not await self._round(peer):
+                return
+        peer.wake.set()
+        await asyncio.sleep(0)
+
+    async def _round(self, peer: Peer) -> bool:
+        """One round. True if there is a reason for the next at once."""
+        ask = await self._node.ask(peer)
+        target = PeerTarget(peer.agency, peer.endpoints[0], peer.tls_roots[0])
+        try:
+            answer = await self._client.round(target, ask.body, ROUND_TIMEOUT_S)
+            settled = await self._node.settle(peer, ask, answer)
+        except Unreachable:
+            await self._failed(peer, ask, "unreachable")
+        except PeerDoesNotTrustUs:
+            await self._failed(peer, ask, "peer_does_not_trust_us")
+        except PeerRefused as refused:
+            await self._failed(peer, ask, "peer_does_not_trust_us" if refused.code == "not_trusted" else refused.code)
+        except (BadAnswer, RefusalError):
+            await self._failed(peer, ask, "internal")
+        else:
+            return settled.again
+        return False
+
+    async def _failed(self, peer: Peer, ask: Ask, reason: str) -> None:
+        await self._node.failed(peer, ask, reason)
+        log.info("round.failed", peer=peer.agency, reason=reason, failures=peer.line.failures, items=len(ask.items))
+
+    async def _sleep(self, peer: Peer) -> None:
+        """Until something happens: a wake, the next attempt, the next due item, or the heartbeat."""
+        while True:
+            until = await self._until(peer)
+            try:
+                async with asyncio.timeout(None if until is None else max(0.0, (until - self._clock()) / 1000)):
+                    await peer.wake.wait()
+            except TimeoutError:
+                return
+            if peer.trust is not Trust.TRUSTED or not peer.endpoints:
+                peer.wake.clear()
+                continue
+            if not peer.line.failures or self._clock() >= peer.line.next_attempt_at:
+                return
+            # New mail for a peer that is away does not shorten its back-off, unless a life hangs on it.
+            peer.wake.clear()
+
+    async def _until(self, peer: Peer) -> int | None:
+        if peer.trust is not Trust.TRUSTED or not peer.endpoints:
+            return None
+        now = self._clock()
+        line = peer.line
+        if line.failures:
+            if peer.flash_waiting:
+                line.next_attempt_at = min(line.next_attempt_at, now + FLASH_NUDGE_MS)
+                peer.flash_waiting = False
+            return line.next_attempt_at
+        until = (line.last_round_at or now) + HEARTBEAT_MS
+        due = await self._store.next_due(peer.agency, now)
+        return until if due is None else min(until, max(due, now + 1))

@@ -1,0 +1,510 @@
+"""The composition root: builds a node from its directory, starts it, drains it, stops it. Owns lifetimes; no rule lives here.
+
+Nothing gets "the daemon": each part is handed exactly what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from exchange.statement import LogOpened, Proof, encode_entry
+from keys.errors import KeyFileError, KeyFileProblem
+from keys.ids import AgencyId
+from keys.keystore import KeyStore
+from keys.randomness import random_bytes
+from keys.trust import Trust
+from nodes.birth import STORE_FILE, Born, create_node
+from nodes.config import NodeConfig, default_case_prefix, format_listen, load_config, parse_config
+from nodes.courier import Courier
+from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
+from nodes.errors import FatalError, OperationError
+from nodes.events import Events, MessageArrived, RecipientMoved
+from nodes.evidence_export import EvidenceExport
+from nodes.findings import Finding, NodeFacts, own_findings
+from nodes.hello import Forked
+from nodes.identity import Identity, log_name
+from nodes.intake import Intake, Taken
+from nodes.keyring import PAIR_SINCE_META, Keyring
+from nodes.ledger import Ledger
+from nodes.loading import load_identity, load_peers, opened_meta
+from nodes.local_api import LocalApi
+from nodes.logging import get_logger
+from nodes.metrics import Metrics
+from nodes.node import Node
+from nodes.notices import Notices
+from nodes.operations import Operations
+from nodes.operators import Operators
+from nodes.outflow import Outflow
+from nodes.oversight import Oversight, Standing
+from nodes.peer_api import PeerApi
+from nodes.peer_book import PeerBook
+from nodes.peer_client import PeerClient
+from nodes.peers import Peer, Peers
+from nodes.posting import Posting
+from nodes.reading import Reading
+from nodes.sockets import LocalListener
+from nodes.speaking import CaseNumbers, Speaking
+from nodes.store.contract import Startup
+from nodes.store.sqlite import SqliteStore
+from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
+from nodes.vault import Vault
+from nodes.writer import AUDIT_LOG, OwnLogState, Writer, load_own_log
+
+TICK_S = 30.0
+KEYS_EVERY_TICKS = 120  # an hour
+CLOCK_READ_ONLY_MS = 24 * 3_600_000
+
+log = get_logger("daemon")
+
+
+def wall_clock() -> int:
+    """Milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The node answers."""
+
+    agency: AgencyId
+    listen: str | None
+    socket: Path
+
+    def document(self) -> dict[str, object]:
+        """First line of `run --json`."""
+        return {
+            "v": 1,
+            "event": "ready",
+            "agency": self.agency,
+            "pid": os.getpid(),
+            "listen": self.listen,
+            "socket": str(self.socket),
+            "version": version("tocsin"),
+        }
+
+
+class Daemon:
+    """One running node."""
+
+    def __init__(self, layout: Layout, config: NodeConfig, passphrase: str, clock: Callable[[], int] = wall_clock) -> None:
+        self._layout = layout
+        self._config = config
+        self._passphrase = passphrase
+        self._clock = clock
+        self._since = clock()
+        self._stopping = asyncio.Event()
+        self._fatal: FatalError | None = None
+        self._draining = False
+        self._free_bytes: int | None = None
+        self._needs_anchor = False
+        self._listen: str | None = None
+
+    # --- life
+
+    async def run(self, on_ready: Callable[[Ready], None]) -> None:
+        """Start, serve until `stop`, drain, close. Raises FatalError when the durable state became unknown."""
+        async with contextlib.AsyncExitStack() as stack:
+            ready = await self._start(stack)
+            on_ready(ready)
+            log.info("node.ready", listen=ready.listen)
+            await self._stopping.wait()
+            self._draining = True
+            log.info("node.draining")
+        if self._fatal is not None:
+            raise self._fatal
+        log.info("node.stopped")
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stopping.set()
+
+    def _on_fatal(self, error: FatalError) -> None:
+        log.error("node.fatal", problem=error.problem)
+        self._fatal = error
+        self._stopping.set()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> Ready:
+        keystore = self._open_keys()
+        self._store = await SqliteStore.open(self._layout.store / STORE_FILE, create=False)
+        stack.push_async_callback(self._store.close)
+        startup = await self._store.startup()
+        self._identity = load_identity(self._config.agency, startup, keystore)
+        self._peers = await load_peers(startup, self._store, self._config.agency)
+        self._metrics = Metrics()
+        self._events = Events()
+        self._vault = Vault(keystore.at_rest())
+        await self._build_writer(startup, stack)
+        self._keyring = Keyring(self._identity, self._store, self._writer, self._clock)
+        self._operators = Operators(startup.operators)
+        self._pair_since = int.from_bytes(startup.meta.get(PAIR_SINCE_META, b""), "big") or self._since
+        self._build_node(startup)
+        await self._serve(stack)
+        return Ready(self._config.agency, self._listen, self._layout.socket)
+
+    def _open_keys(self) -> KeyStore:
+        try:
+            return KeyStore.open(self._layout.keys, self._passphrase)
+        except KeyFileError as error:
+            raise key_file_error(error) from error
+
+    async def _build_writer(self, startup: Startup, stack: contextlib.AsyncExitStack) -> None:
+        agency, gateway = self._config.agency, self._identity.gateway
+        states = {state.log: state for state in startup.logs}
+        generation = max((int(name.rpartition("/")[2]) for name in states if name.startswith(f"{gateway}/")), default=1)
+        name = log_name(gateway, generation)
+        state = states.get(name)
+        main = OwnLogState.empty(name) if state is None else await load_own_log(self._store, agency, state)
+        audit_state = states.get(AUDIT_LOG)
+        audit = OwnLogState.empty(AUDIT_LOG) if audit_state is None else await load_own_log(self._store, agency, audit_state)
+        origin = self._identity.origin(generation)
+        pair = self._identity.node_pair(generation, main.frontier.size + 1)
+        self._writer = Writer(
+            self._store,
+            origin,
+            main,
+            self._identity.signer(pair),
+            self._clock,
+            lambda: random_bytes(16),
+            audit=audit,
+            on_fatal=self._on_fatal,
+            on_commit=lambda figures: (
+                self._metrics.commit_seconds.observe(figures.seconds),
+                self._metrics.commit_entries.observe(figures.entries),
+            )
+            and None,
+        )
+        self._writer.start()
+        stack.push_async_callback(self._writer.close)
+        closed = [entry for entry in startup.logs if entry.log.startswith(f"{gateway}/") and entry.log != name]
+        self._ledger = Ledger(agency, self._store, self._writer, closed)
+
+    def _build_node(self, startup: Startup) -> None:
+        identity, store, writer, vault, clock = self._identity, self._store, self._writer, self._vault, self._clock
+        self._outflow = Outflow(identity, store, self._ledger)
+        self._posting = Posting(identity, self._config.country, self._peers, store, writer, vault, clock)
+        self._node = Node(
+            identity=identity,
+            peers=self._peers,
+            store=store,
+            writer=writer,
+            ledger=self._ledger,
+            intake=Intake(identity, store, writer, vault, self._metrics),
+            outflow=self._outflow,
+            posting=self._posting,
+            metrics=self._metrics,
+            clock=clock,
+            chance=random.SystemRandom().random,
+            on_taken=self._on_taken,
+            on_fork=self._on_fork,
+            read_only=self._is_read_only,
+        )
+        self._reading = Reading(identity, self._peers, store, vault, clock, self._is_disk_low)
+        years = {
+            int(key.removeprefix("case/")): int.from_bytes(value, "big")
+            for key, value in startup.meta.items()
+            if key.startswith("case/")
+        }
+        self._speaking = Speaking(
+            identity=identity,
+            config=self._config,
+            posting=self._posting,
+            reading=self._reading,
+            store=store,
+            vault=vault,
+            operators=self._operators,
+            events=self._events,
+            cases=CaseNumbers(self._config.case_prefix, years),
+            clock=clock,
+            check_writable=self._check_writable,
+        )
+
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        config = self._config
+        own = OwnLeaf(*self._identity.keystore.tls_leaf_files())
+        self._roots = PeerRoots(own)
+        self._client = PeerClient(own, self._metrics)
+        stack.push_async_callback(self._client.close)
+        self._courier = Courier(self._node, self._peers, self._store, self._client, self._clock, self._on_fatal)
+        notice = config.notice
+        self._notices = Notices(
+            notice.command, self._metrics, repeat_s=notice.repeat_minutes * 60, timeout_s=notice.timeout_seconds
+        )
+        await self._notices.start()
+        stack.push_async_callback(self._notices.close)
+        self._api: PeerApi | None = None
+        await self._swap_roots()
+        if config.listen is not None:
+            api = PeerApi(self._node.receive, self._is_trusted, self._roots, self._metrics, on_fatal=self._on_fatal)
+            port = await api.start(*config.listen)
+            self._api = api
+            stack.push_async_callback(api.drain)
+            self._listen = format_listen((config.listen[0], port))
+        if await self._keyring.publish_profile(config):
+            self._write_card()
+        if await self._keyring.keep(self._pair_since):
+            self._write_card()
+        stack.push_async_callback(self._courier.stop)
+        self._local = LocalApi(*self._operations())
+        listener = LocalListener(self._layout.socket)
+        stack.callback(listener.close)
+        await self._local.start(listener.socket)
+        stack.push_async_callback(self._local.stop)
+        for peer in self._peers.trusted():
+            self._courier.serve(peer)
+        ticker = asyncio.create_task(self._ticking(), name="tick")
+        stack.push_async_callback(_ended, ticker)
+
+    def _operations(self):  # type: ignore[no-untyped-def]
+        oversight = Oversight(
+            identity=self._identity,
+            peers=self._peers,
+            store=self._store,
+            writer=self._writer,
+            reading=self._reading,
+            events=self._events,
+            clock=self._clock,
+            standing=self._standing,
+            own_findings=self._own_findings,
+            send_test=lambda agency: self._speaking.test("doctor", agency),
+        )
+        operations = Operations(
+            identity=self._identity,
+            operators=self._operators,
+            speaking=self._speaking,
+            reading=self._reading,
+            peer_book=PeerBook(
+                own=self._identity.agency,
+                peers=self._peers,
+                store=self._store,
+                writer=self._writer,
+                clock=self._clock,
+                trust_changed=self._trust_changed,
+            ),
+            oversight=oversight,
+            evidence=EvidenceExport(self._identity, self._peers, self._store, self._ledger, self._vault),
+            notices=self._notices,
+            events=self._events,
+            store=self._store,
+            writer=self._writer,
+            vault=self._vault,
+            clock=self._clock,
+            rotate=self._rotate,
+            reopen=self._reopen,
+            metrics_text=self._metrics.render,
+        )
+        return operations.table(), operations.streams()
+
+    # --- what parts tell each other
+
+    def _on_taken(self, peer: Peer, taken: Taken) -> None:
+        for arrived in taken.arrived:
+            self._events.tell(MessageArrived(arrived.row.sender, arrived.row.message_id))
+            if arrived.headline.precedence in ("flash", "immediate"):
+                self._notices.notify(
+                    arrived.row.message_id, arrived.headline.case_id, arrived.headline.precedence, arrived.row.sender
+                )
+        for settled in taken.settled:
+            self._events.tell(RecipientMoved(settled.message_id))
+        for _, message_id in taken.acknowledged:
+            self._events.tell(RecipientMoved(message_id))
+
+    async def _trust_changed(self, peer: Peer) -> None:
+        await self._swap_roots()
+        if peer.trust is Trust.TRUSTED:
+            peer.line.clear_failures()
+            self._courier.serve(peer)
+            return
+        await self._courier.drop(peer.agency)
+        await self._client.forget(peer.agency)
+        peer.guard_passed = False
+        if self._api is not None:
+            self._api.close_peer(peer.agency)
+
+    async def _swap_roots(self) -> None:
+        roots = [
+            PeerRoot(peer.agency, root, served=peer.trust is Trust.TRUSTED)
+            for peer in self._peers
+            if peer.trust is not Trust.REMOVED
+            for root in peer.tls_roots
+        ]
+        left_out = await self._roots.replace(roots)
+        if left_out:
+            log.error("tls.roots_left_out", peers=",".join(sorted(left_out)))
+
+    def _is_trusted(self, agency: AgencyId) -> bool:
+        peer = self._peers.get(agency)
+        return peer is not None and peer.trust is Trust.TRUSTED
+
+    # --- history lost (PROTOCOL §9.1)
+
+    async def _on_fork(self, peer: Peer, forked: Forked) -> None:
+        log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
+        await self._open_generation("rollback", forked.generation)
+
+    async def _reopen(self, reason: str) -> None:
+        await self._open_generation(reason, self._writer.generation)
+
+    async def _open_generation(self, reason: str, above: int) -> None:
+        """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is said."""
+        writer, identity = self._writer, self._identity
+        previous, last_head = writer.generation, writer.head
+        generation = max(previous, above) + 1
+        last_size = writer.durable_size
+        last_root = last_head.root if last_head is not None else identity.anchor.body.gateways[0].base_root
+        old_log = log_name(identity.gateway, previous)
+
+        def opened(at: int, salt: bytes) -> bytes:
+            return encode_entry(
+                LogOpened(salt=salt, time=at, previous_generation=previous, last_size=last_size, last_root=last_root, reason=reason)
+            )
+
+        proved = await writer.open_generation(generation, opened, (), lambda proof, placed: [opened_meta([*identity.opened, _as_proof(proof)])])
+        if last_head is not None:
+            self._ledger.close(old_log, last_head)
+        identity.opened = (*identity.opened, _as_proof(proved))
+        for peer in self._peers:
+            peer.recover_since = proved.placed.time
+        self._write_card()
+
+    # --- time and state
+
+    async def _ticking(self) -> None:
+        ticks = 0
+        while True:
+            try:
+                self._free_bytes = (await self._store.sizes())[1]
+                await self._node.tick()
+                if ticks % KEYS_EVERY_TICKS == 0 and await self._keyring.keep(self._pair_since):
+                    self._pair_since = self._clock()
+                    self._write_card()
+            except FatalError as error:
+                self._on_fatal(error)
+                return
+            ticks += 1
+            await asyncio.sleep(TICK_S)
+
+    async def _rotate(self) -> None:
+        await self._keyring.rotate_node_pair()
+        self._pair_since = self._clock()
+        self._write_card()
+        for peer in self._peers.trusted():
+            peer.wake.set()
+
+    def _write_card(self) -> None:
+        text = self._identity.card_text()
+        if text is not None:
+            write_whole(self._layout.card, text.encode())
+
+    def _standing(self) -> Standing:
+        state = "draining" if self._draining else "read_only" if self._is_read_only() else "running"
+        return Standing(state, self._since, version("tocsin"), self._listen)
+
+    def _own_findings(self) -> list[Finding]:
+        now = self._clock()
+        ahead = sum(1 for key in self._identity.published() if key.use_from > now)
+        facts = NodeFacts(
+            anchor=self._identity.anchor,
+            root_online=self._identity.keystore.has_root(),
+            epoch_keys_ahead=ahead,
+            disk_low=self._is_disk_low(),
+            clock_behind_ms=max(0, self._writer.last_time - now),
+            read_only=self._is_read_only(),
+            needs_anchor=self._needs_anchor,
+            generation=self._writer.generation,
+            notice_command=bool(self._config.notice.command),
+            contact=self._config.contact,
+        )
+        return own_findings(facts, now)
+
+    def _is_read_only(self) -> bool:
+        return self._writer.last_time - self._clock() > CLOCK_READ_ONLY_MS
+
+    def _is_disk_low(self) -> bool:
+        return self._free_bytes is not None and self._free_bytes < self._config.disk.floor_bytes
+
+    def _check_writable(self, precedence: str) -> None:
+        if self._is_read_only():
+            raise OperationError(
+                "clock_behind_log",
+                "this machine's clock is more than a day behind the log; nothing was posted",
+                "set the clock; if the log is wrong: tocsin log reopen --reason clock",
+            )
+        if self._is_disk_low() and (precedence != "flash" or (self._free_bytes or 0) < self._config.disk.reserve_bytes):
+            raise OperationError("disk_low", "the disk is nearly full; nothing was posted", "free space on the disk that holds the directory")
+
+
+def _as_proof(proved) -> Proof:  # type: ignore[no-untyped-def]
+    return Proof(entry=proved.placed.entry, index=proved.placed.index, path=proved.path, checkpoint=proved.checkpoint)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def key_file_error(error: KeyFileError) -> OperationError:
+    """What a keystore error means to an operator."""
+    match error.problem:
+        case KeyFileProblem.PASSPHRASE:
+            return OperationError("bad_passphrase", "the passphrase does not open the keys", "check --passphrase-file, TOCSIN_PASSPHRASE_FILE")
+        case KeyFileProblem.PERMISSIONS:
+            return OperationError("key_file_permissions", f"others can read {error.path}", f"chmod 600 {error.path}")
+        case _:
+            return OperationError("bad_config", f"{error.path}: {error.problem}", "restore the keys/ directory of this node")
+
+
+def run_daemon(
+    directory: str, passphrase: str, *, on_ready: Callable[[Ready], None], clock: Callable[[], int] = wall_clock
+) -> None:
+    """Run a node until SIGTERM or SIGINT drains it; a second signal ends the process at once."""
+    layout = check_directory(directory)
+    config = load_config(directory)
+    with DirectoryLock(layout):
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        with runner:
+            runner.run(_run(layout, config, passphrase, on_ready, clock))
+
+
+async def _run(layout: Layout, config: NodeConfig, passphrase: str, on_ready: Callable[[Ready], None], clock: Callable[[], int]) -> None:
+    daemon = Daemon(layout, config, passphrase, clock)
+    loop = asyncio.get_running_loop()
+    signals = 0
+
+    def on_signal() -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            os._exit(130)
+        daemon.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await daemon.run(on_ready)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop  # type: ignore[no-any-return]
+
+
+def init_node(directory: str, settings: dict[str, object], passphrase: str, *, operator: str) -> Born:
+    """Make a node in `directory` from the settings of node.toml. Raises NodeError and leaves nothing half done."""
+    country, agency = str(settings["country"]), str(settings["agency"])
+    given = {key: value for key, value in settings.items() if value is not None}
+    given.setdefault("case_prefix", default_case_prefix(agency, country))
+    config = parse_config(given, path="the options of init")
+    with asyncio.Runner() as runner:
+        return runner.run(create_node(directory, config, passphrase, operator=operator, clock=wall_clock))

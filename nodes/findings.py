@@ -1,0 +1,209 @@
+"""What an operator should know without asking (status, doctor): the list of findings, computed from what is there now.
+
+Owns the codes and sentences of findings. It reads; it changes nothing and remembers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keys.anchor import Anchor
+from keys.trust import AnchorLife, Trust, anchor_life, expiry_warning
+from nodes.peers import Peer
+
+SKEW_WARNING_MS = 2_000
+SKEW_ERROR_MS = 60_000
+UNRECONCILED_ALARM_MS = 24 * 3_600_000
+EPOCH_AHEAD_WARNING = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """F of the contract."""
+
+    code: str
+    severity: str  # info warning error
+    sentence: str
+    next_step: str
+    peer: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The contract's form."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "peer": self.peer,
+            "sentence": self.sentence,
+            "next_step": self.next_step,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the node knows of itself that may be worth a finding."""
+
+    anchor: Anchor
+    root_online: bool
+    epoch_keys_ahead: int
+    disk_low: bool
+    clock_behind_ms: int
+    read_only: bool
+    needs_anchor: bool
+    generation: int
+    notice_command: bool
+    contact: str | None
+
+
+def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
+    """Findings about this node itself, worst first."""
+    found = []
+    if facts.read_only:
+        found.append(
+            Finding(
+                "clock_behind_log",
+                "error",
+                "The clock is more than a day behind the log: nothing is posted or admitted.",
+                "set the clock; if the log is wrong: tocsin log reopen --reason clock",
+            )
+        )
+    elif facts.clock_behind_ms > SKEW_ERROR_MS:
+        found.append(
+            Finding(
+                "clock_behind_log",
+                "warning",
+                f"The clock is {facts.clock_behind_ms // 1000} s behind the newest log entry; entries carry the later time.",
+                "set the clock of this machine",
+            )
+        )
+    if facts.disk_low:
+        found.append(
+            Finding("disk_low", "error", "The disk is nearly full: new posts are refused.", "free space on the disk that holds the directory")
+        )
+    if facts.needs_anchor:
+        found.append(
+            Finding(
+                "needs_anchor",
+                "error",
+                "This log was opened again under an older key: peers wait for an anchor that names it.",
+                "with the root at hand: tocsin keys anchor --root F -o CARD; send the card to all peers",
+            )
+        )
+    elif facts.generation > 1:
+        found.append(
+            Finding(
+                "log_reopened",
+                "warning",
+                f"This node lost history once: its log runs in generation {facts.generation}.",
+                "with the root at hand: tocsin keys anchor --root F -o CARD confirms it",
+            )
+        )
+    found.extend(_anchor_findings(facts.anchor, now, None))
+    if facts.root_online:
+        found.append(
+            Finding(
+                "root_online",
+                "warning",
+                "The agency's root key lies on this machine: whoever takes it can speak for the agency for years.",
+                "tocsin keys export-root -o FILE on a stick, and keep that in a safe",
+            )
+        )
+    if facts.epoch_keys_ahead < EPOCH_AHEAD_WARNING:
+        found.append(
+            Finding(
+                "epoch_keys_short",
+                "warning",
+                f"Only {facts.epoch_keys_ahead} epoch keys are published ahead.",
+                "tocsin keys status; they are made daily while the node runs",
+            )
+        )
+    if not facts.notice_command:
+        found.append(
+            Finding(
+                "no_notice_command",
+                "warning",
+                "Nobody is woken when a flash or immediate message arrives.",
+                "set [notice] command in node.toml, then: tocsin notice test",
+            )
+        )
+    if facts.contact is None:
+        found.append(
+            Finding("no_contact", "warning", "Alerts of this node name no 24x7 telephone.", "set contact in node.toml and start again")
+        )
+    return found
+
+
+def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
+    """Findings about peers."""
+    found: list[Finding] = []
+    for peer in peers:
+        if peer.trust is Trust.REMOVED:
+            continue
+        agency = peer.agency
+        if peer.trust is Trust.PENDING:
+            found.append(
+                Finding(
+                    "peer_pending", "warning", f"{agency} is not confirmed yet.", f"type its code: tocsin peer add CARD --code CODE", agency
+                )
+            )
+            continue
+        if peer.trust is Trust.SUSPENDED:
+            found.append(Finding("peer_suspended", "info", f"{agency} is suspended.", f"tocsin peer resume {agency}", agency))
+            continue
+        found.extend(_anchor_findings(peer.anchor, now, agency))
+        skew = peer.row.clock_skew_ms
+        if skew is not None and abs(skew) > SKEW_WARNING_MS:
+            severity = "error" if abs(skew) > SKEW_ERROR_MS else "warning"
+            found.append(
+                Finding("clock_skew", severity, f"The clocks of {agency} and this node differ by {skew / 1000:.1f} s.", "check both clocks", agency)
+            )
+        if peer.line.bar == "peer_does_not_trust_us":
+            found.append(
+                Finding(
+                    "peer_does_not_trust_us",
+                    "error",
+                    f"{agency} answers, but does not trust this agency. This is not a network fault.",
+                    "call them: they must confirm or resume our card",
+                    agency,
+                )
+            )
+        elif peer.line.failures:
+            found.append(
+                Finding("peer_unreachable", "warning", f"{agency} cannot be reached ({peer.line.bar}).", f"tocsin doctor {agency}", agency)
+            )
+        if any(now - row.at > UNRECONCILED_ALARM_MS for row in peer.unreconciled.values()):
+            found.append(
+                Finding(
+                    "head_unreconciled",
+                    "error",
+                    f"{agency} has shown a head of its log for a day that it does not prove consistent.",
+                    "call them: they may have lost history, or show two histories",
+                    agency,
+                )
+            )
+        if any(generation > 1 and not peer.keys.history.is_confirmed(gateway, generation) for gateway, generation in peer.heads):
+            found.append(
+                Finding(
+                    "generation_unconfirmed",
+                    "warning",
+                    f"{agency} opened its log again; its root has not confirmed that yet.",
+                    "ask them for a new card",
+                    agency,
+                )
+            )
+    return found
+
+
+def _anchor_findings(anchor: Anchor, now: int, agency: str | None) -> list[Finding]:
+    whose = "our" if agency is None else f"the card of {agency}:"
+    step = "with the root at hand: tocsin keys anchor --root F -o CARD" if agency is None else "ask them for a new card"
+    life = anchor_life(anchor, now)
+    if life is AnchorLife.OVER:
+        return [Finding("anchor_expired", "error", f"{whose} anchor has expired; only flash and immediate messages go.", step, agency)]
+    if life is AnchorLife.GRACE:
+        return [Finding("anchor_expired", "error", f"{whose} anchor has expired; 30 days of grace are running.", step, agency)]
+    days = expiry_warning(anchor, now)
+    if days is not None:
+        return [Finding("card_expiring", "warning", f"{whose} anchor expires within {days} days.", step, agency)]
+    return []

@@ -1,0 +1,110 @@
+"""The hello of a round, and what follows from the other's: skew, what it lacks, and the fork guard (PROTOCOL §9.1).
+
+Owns the decision whether a peer's picture of our log agrees with ours. It sends nothing and stores nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exchange.round import HeldHead, Hello, Known, Numbers, OwnHead
+from exchange.statement import AgencyKeys, with_key_changes
+from exchange.checkpoint import Checkpoint, verify_checkpoint
+from exchange.errors import ExchangeError
+from keys.errors import KeysError
+from nodes.identity import Identity
+from nodes.peers import Peer
+
+MAX_GENERATION_JUMP = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The head the peer holds of our log is a prefix of it, or it holds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """The hello does not say, or does not prove, which head it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The peer holds a head of ours that our tree does not lead to: we lost history, or were copied."""
+
+    generation: int
+    checkpoint: Checkpoint
+    keys: AgencyKeys  # our own keys as the peer can prove them; may hold a pair we no longer have
+
+
+def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size: int) -> Hello:
+    """What we say to this peer now. Heads are told whole when it asked, or in our first words to it."""
+    whole = peer.head_wanted or not peer.guard_passed
+    held = []
+    for head in [*sorted(peer.heads.values(), key=lambda head: (head.gateway, head.generation)), *peer.crossed_heads()]:
+        changes = peer.keys.changes_of(head.gateway)
+        held.append(
+            HeldHead(
+                gateway=head.gateway,
+                generation=head.generation,
+                size=head.size,
+                changes=len(changes),
+                checkpoint=head.checkpoint if whole else None,
+                key_changes=tuple(changes) if whole else (),
+            )
+        )
+    received = peer.highest_received
+    received_generation = max(received, default=0)
+    highest = received.get(received_generation, 0)
+    return Hello(
+        time=now,
+        head_wanted=not peer.guard_passed,
+        own=(OwnHead(identity.gateway, generation, size),),
+        held=tuple(held),
+        known=Known(
+            anchor_digest=peer.anchor.digest,
+            profile_hash=peer.profile_hash,
+            highest_epoch_key=max(peer.epoch_keys, default=0),
+        ),
+        numbers=Numbers(received_generation, highest + 1, highest + 1),
+        recover_since=peer.recover_since,
+    )
+
+
+def judge_held(
+    hello: Hello, identity: Identity, *, generation: int, size: int, roots: Mapping[int, bytes]
+) -> Passed | NotTold | Forked:
+    """Whether the peer's heads of our log let us speak. `roots`: what our open log's root was at the sizes it names.
+
+    Only the highest generation it names counts: lower ones ended when a later one was opened. A head that does not verify under
+    our own pairs is not counted, so that a peer cannot push us into new generations by inventing one.
+    """
+    ours = [held for held in hello.held if held.gateway == identity.gateway and held.size > 0]
+    newest = max((held.generation for held in ours), default=0)
+    if newest < generation:
+        return Passed()
+    if newest > generation + MAX_GENERATION_JUMP:
+        return NotTold()
+    for held in sorted((held for held in ours if held.generation == newest), key=lambda held: held.size, reverse=True):
+        if held.checkpoint is None:
+            return NotTold()
+        keys = _verified(held, identity)
+        if keys is None:
+            return NotTold()
+        if newest > generation or held.size > size or roots[held.size] != held.checkpoint.root:
+            return Forked(newest, held.checkpoint, keys)
+    return Passed()
+
+
+def _verified(held: HeldHead, identity: Identity) -> AgencyKeys | None:
+    checkpoint = held.checkpoint
+    if checkpoint is None:
+        return None
+    try:
+        keys = with_key_changes(identity.keys, held.key_changes)
+        pair = keys.history.pair_for(checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size)
+        verify_checkpoint(checkpoint, pair)
+    except (ExchangeError, KeysError):
+        return None
+    return keys

@@ -1,0 +1,680 @@
+"""Taking what a peer sent in a round: verify its groups, admit its envelopes, settle our own, remember its heads and keys.
+
+Owns the order in which a group is believed (PROTOCOL §10 steps 5 to 17, §12) and the change that one commit makes of it. It holds no socket and decides no
+rule: verification is `exchange.statement`, admission `exchange.admit`, state `exchange.delivery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from exchange import admit as admission
+from exchange.admit import Admitted, Deferred, EarlierEnvelope, OpenedMessage, ParsedEnvelope, ProvedEnvelope, ReadMessage, Refused, Repeated
+from exchange.alerts import Headline
+from exchange.delivery import Fact, State, delivery_state
+from exchange.errors import RefusalCode, RefusalError, StatementError
+from exchange.log import LogProofError, leaf_hash, verify_consistency
+from exchange.policy import SILENT_KINDS, CaseFacts
+from exchange.round import Group, Result
+from exchange.statement import (
+    EnvelopeFacts,
+    EpochKey,
+    Entry,
+    Head as SignedHead,
+    Issued,
+    KeyDestroyed,
+    LogOpened,
+    Profile,
+    Receipt,
+    Refused as RefusedEntry,
+    Statement,
+    decode_entry,
+    encode_entry,
+    proof_to_wire,
+    statement_proof,
+    verify_group,
+)
+from exchange.checkpoint import checkpoint_to_wire
+from keys.encoding import encode
+from keys.epochs import PublishedKey
+from keys.errors import EncodingError, KeysError
+from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId, parse_uuid
+from keys.sealing import probe_epoch_public
+from nodes.identity import Identity
+from nodes.metrics import Metrics
+from nodes.peers import Head, Peer
+from nodes.store.contract import (
+    Direction,
+    DropBody,
+    EpochKeyRow,
+    InboundRow,
+    InsertAck,
+    InsertInbound,
+    InsertMessage,
+    MachineState,
+    MessageRow,
+    Op,
+    OutboundRow,
+    PeerHeadRow,
+    PutEpochKey,
+    PutPeer,
+    PutPeerHead,
+    PutRecipient,
+    PutStatement,
+    RecipientRow,
+    StatementRow,
+    Store,
+)
+from nodes.vault import AckBody, StoredHeadline, Vault
+from nodes.writer import Change, EntryDraft, Placed, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message that became a row here, for those who watch."""
+
+    row: MessageRow
+    headline: StoredHeadline
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRecipient:
+    """A recipient's state moved."""
+
+    message_id: MessageId
+    agency: AgencyId
+    state: MachineState
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of a round's groups."""
+
+    answers: set[tuple[str, int]] = field(default_factory=set)  # own entries to hand back
+    results: list[Result] = field(default_factory=list)
+    arrived: list[Arrived] = field(default_factory=list)
+    settled: list[SettledRecipient] = field(default_factory=list)
+    acknowledged: list[tuple[AgencyId, MessageId]] = field(default_factory=list)  # messages that got an ack
+    new_epoch_keys: bool = False
+    new_profile: bool = False
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Grows into one Change: entries with the rows that name their place, rows that need none, and what memory learns after the commit."""
+
+    entries: list[EntryDraft] = field(default_factory=list)
+    placed_ops: list[Callable[[Placed], list[Op]]] = field(default_factory=list)
+    placed_after: list[Callable[[Placed], None]] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
+
+    def add(self, draft: EntryDraft, ops: Callable[[Placed], list[Op]], after: Callable[[Placed], None]) -> None:
+        """One entry. `ops` may be called more than once (a commit tried again), `after` once, when it is durable."""
+        self.entries.append(draft)
+        self.placed_ops.append(ops)
+        self.placed_after.append(after)
+
+    def change(self) -> Change:
+        placed_ops, fixed = tuple(self.placed_ops), tuple(self.ops)
+
+        def ops(placed: tuple[Placed, ...]) -> list[Op]:
+            made = [op for build, place in zip(placed_ops, placed, strict=True) for op in build(place)]
+            return [*fixed, *made]
+
+        return Change(entries=tuple(self.entries), ops=ops)
+
+
+class Intake:
+    """Takes groups of one peer at a time (the caller holds the peer's lock)."""
+
+    def __init__(self, identity: Identity, store: Store, writer: Writer, vault: Vault, metrics: Metrics) -> None:
+        self._identity = identity
+        self._store = store
+        self._writer = writer
+        self._vault = vault
+        self._metrics = metrics
+
+    async def take(self, peer: Peer, groups: Sequence[Group], *, now: int, peer_now: int, also: Sequence[Op] = ()) -> Taken:
+        """Believe what is proved of `groups`, in one commit, together with the rows in `also`.
+
+        `peer_now` is the own clock corrected by the peer's measured skew.
+        """
+        taken = Taken()
+        plan = _Plan(ops=list(also))
+        for group in groups:
+            await self._take_group(peer, group, plan, taken, now, peer_now)
+        if plan.entries or plan.ops:
+            committed = await self._writer.commit(plan.change())
+            for placed, learn_placed in zip(committed.placed, plan.placed_after, strict=True):
+                learn_placed(placed)
+        for learn in plan.after:
+            learn()
+        for result in taken.results:
+            self._metrics.items_deferred.add(result.code)
+        return taken
+
+    async def _take_group(self, peer: Peer, group: Group, plan: _Plan, taken: Taken, now: int, peer_now: int) -> None:
+        envelopes = self._parse(group, taken)
+        outbound = await self._store.outbound(_answered_ids(group))
+        facts = [_facts(entry, envelope, outbound, peer.agency) for entry, envelope in zip(group.entries, envelopes, strict=True)]
+        try:
+            statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
+        except StatementError as error:
+            code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
+            taken.results.extend(Result(envelope.header.envelope_id, code) for envelope in envelopes if envelope is not None)
+            self._metrics.items_dropped.add(error.reason)
+            return
+        await self._take_head(peer, group, plan, now)
+        proved: list[ProvedEnvelope] = []
+        settled: dict[tuple[MessageId, AgencyId], RecipientRow] = {}
+        for statement, envelope in zip(statements, envelopes, strict=True):
+            if isinstance(statement, StatementError):
+                if envelope is not None:
+                    taken.results.append(Result(envelope.header.envelope_id, RefusalCode.BAD_PROOF))
+                self._metrics.items_dropped.add(statement.reason)
+                continue
+            match statement.entry:
+                case Issued():
+                    if envelope is not None:
+                        proved.append(admission.prove(envelope, statement))
+                case Receipt() | RefusedEntry():
+                    await self._settle(statement, outbound, settled, plan, taken, now)
+                case EpochKey():
+                    self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
+                case KeyDestroyed():
+                    self._forget_epoch_key(peer, statement.entry, plan)
+                case Profile():
+                    self._learn_profile(peer, statement, statement.entry, plan, taken)
+                case _:
+                    # Key changes come with their own proof; an opened log and audit heads ask nothing of a direct peer.
+                    pass
+        if proved:
+            await self._admit(peer, group, proved, plan, taken, peer_now)
+
+    @staticmethod
+    def _parse(group: Group, taken: Taken) -> list[ParsedEnvelope | None]:
+        envelopes: list[ParsedEnvelope | None] = []
+        seen: set[EnvelopeId] = set()
+        for raw in group.attachments:
+            envelope = None
+            if raw is not None:
+                try:
+                    envelope = admission.parse_envelope(raw)
+                except RefusalError:
+                    envelope = None  # a drop: without a header there is not even an id to name
+            if envelope is not None and envelope.header.envelope_id in seen:
+                envelope = None  # twice in one round: the first one speaks
+            if envelope is not None:
+                seen.add(envelope.header.envelope_id)
+            envelopes.append(envelope)
+        return envelopes
+
+    # heads
+
+    async def _take_head(self, peer: Peer, group: Group, plan: _Plan, now: int) -> None:
+        checkpoint = group.checkpoint
+        key = (GatewayName(checkpoint.origin.gateway), checkpoint.origin.generation)
+        held = peer.heads.get(key)
+        if held is not None and (checkpoint.size, checkpoint.root) == (held.size, held.root):
+            await self._reconcile_older(peer, group, plan)
+            return
+        from_size, nodes, reconciled = None, b"", held is None
+        if held is not None:
+            for proof in group.consistency:
+                if proof.from_size == held.size < checkpoint.size and _consistent(held.size, held.root, group, proof.nodes):
+                    from_size, nodes, reconciled = held.size, b"".join(proof.nodes), True
+        row = PeerHeadRow(
+            agency=peer.agency,
+            gateway=key[0],
+            generation=key[1],
+            size=checkpoint.size,
+            root=checkpoint.root,
+            checkpoint=encode(checkpoint_to_wire(checkpoint)),
+            from_size=from_size,
+            nodes=nodes,
+            reconciled=reconciled,
+            at=now,
+        )
+        plan.ops.append(PutPeerHead(row))
+        if reconciled:
+            head = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint)
+            plan.after.append(lambda: peer.heads.__setitem__(key, head))
+        else:
+            crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint)
+            plan.after.append(lambda: peer.unreconciled.__setitem__((*key, crossed.size), crossed))
+        await self._reconcile_older(peer, group, plan)
+
+    async def _reconcile_older(self, peer: Peer, group: Group, plan: _Plan) -> None:
+        """Heads that crossed on the line: the owner proves them into its newer checkpoint, since our hello named them."""
+        for proof in group.consistency:
+            key = (GatewayName(group.checkpoint.origin.gateway), group.checkpoint.origin.generation, proof.from_size)
+            head = peer.unreconciled.get(key)
+            if head is not None and head.size < group.checkpoint.size and _consistent(head.size, head.root, group, proof.nodes):
+                row = await self._store.peer_head(peer.agency, head.gateway, head.generation, head.size)
+                if row is not None and row.root == head.root:
+                    plan.ops.append(PutPeerHead(replace(row, reconciled=True)))
+                plan.after.append(lambda key=key: peer.unreconciled.pop(key, None))  # type: ignore[misc]
+
+    # what a peer says about itself
+
+    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: _Plan, taken: Taken) -> None:
+        if entry.number in peer.epoch_keys:
+            return
+        try:
+            # Sealed to once on receipt: a key that does not work must not wait for the first alert (DESIGN 4).
+            probe_epoch_public(entry.public)
+        except KeysError:
+            self._metrics.items_dropped.add("epoch_key_unusable")
+            return
+        log = f"{statement.origin.gateway}/{statement.origin.generation}"
+        plan.ops.append(PutEpochKey(EpochKeyRow(peer.agency, entry.number, entry.use_from, entry.public, log, statement.index)))
+        key = PublishedKey(entry.number, entry.use_from, entry.public)
+        plan.after.append(lambda: peer.epoch_keys.__setitem__(key.number, key))
+        taken.new_epoch_keys = True
+
+    @staticmethod
+    def _forget_epoch_key(peer: Peer, entry: KeyDestroyed, plan: _Plan) -> None:
+        known = peer.epoch_keys.get(entry.number)
+        if known is not None:
+            plan.ops.append(PutEpochKey(EpochKeyRow(peer.agency, known.number, known.use_from, known.public, "", 0, destroyed_at=entry.time)))
+            plan.after.append(lambda: peer.epoch_keys.pop(entry.number, None) and None)
+
+    @staticmethod
+    def _learn_profile(peer: Peer, statement: Statement, entry: Profile, plan: _Plan, taken: Taken) -> None:
+        position = (statement.origin.generation, statement.index)
+        if peer.profile_position is not None and position <= peer.profile_position:
+            return
+        row = replace(peer.row, profile=encode(proof_to_wire(statement_proof(statement))))
+        plan.ops.append(PutPeer(row))
+
+        def learn() -> None:
+            peer.row, peer.profile, peer.profile_position = row, entry, position
+            peer.profile_hash = leaf_hash(statement.entry_bytes)
+
+        plan.after.append(learn)
+        taken.new_profile = True
+
+    # our own envelopes
+
+    async def _settle(
+        self,
+        statement: Statement,
+        outbound: dict[EnvelopeId, OutboundRow],
+        settled: dict[tuple[MessageId, AgencyId], RecipientRow],
+        plan: _Plan,
+        taken: Taken,
+        now: int,
+    ) -> None:
+        entry = statement.entry
+        if not isinstance(entry, Receipt | RefusedEntry):
+            return
+        row = outbound.get(entry.envelope_id)
+        if row is None:
+            return  # verify_group compared with our own facts; without a row there were none, and it did not verify
+        level, code = ("stored", None) if isinstance(entry, Receipt) else ("refused", entry.code)
+        plan.ops.append(
+            PutStatement(
+                StatementRow(
+                    agency=statement.agency,
+                    envelope_id=entry.envelope_id,
+                    level=level,
+                    code=code,
+                    entry=statement.entry_bytes,
+                    index=statement.index,
+                    path=b"".join(statement.path),
+                    gateway=statement.origin.gateway,
+                    head_generation=statement.origin.generation,
+                    head_size=statement.checkpoint.size,
+                    at=entry.time,
+                )
+            )
+        )
+        plan.ops.append(DropBody(entry.envelope_id))
+        key = (row.message_id, row.agency)
+        recipient = settled.get(key) or await self._store.recipient(row.message_id, row.agency)
+        if recipient is None:
+            return
+        state = delivery_state(
+            [
+                Fact(State(recipient.state.value), newest=True),
+                Fact(State(level), newest=entry.envelope_id == recipient.envelope_id),
+            ]
+        )
+        moved = replace(
+            recipient,
+            state=MachineState(state.value),
+            reason=code if state is State.REFUSED else None,
+            updated_at=now,
+            next_attempt_at=None,
+        )
+        if state.value != recipient.state.value:
+            plan.ops.append(PutRecipient(moved))
+            settled[key] = moved
+            taken.settled.append(SettledRecipient(row.message_id, row.agency, moved.state))
+
+    # envelopes to us
+
+    async def _admit(
+        self, peer: Peer, group: Group, proved: Sequence[ProvedEnvelope], plan: _Plan, taken: Taken, peer_now: int
+    ) -> None:
+        earlier = await self._store.inbound(peer.agency, [p.parsed.header.envelope_id for p in proved])
+        opened: list[OpenedMessage] = []
+        for envelope in proved:
+            row = earlier.get(envelope.parsed.header.envelope_id)
+            verdict = admission.examine(
+                envelope,
+                agency=self._identity.agency,
+                earlier=None if row is None else EarlierEnvelope(row.envelope_hash),
+                now=peer_now,
+                has_epoch_key=self._identity.has_epoch_key,
+                open_with=self._identity.opener,
+            )
+            match verdict:
+                case Repeated():
+                    if row is not None:
+                        taken.answers.add((row.log, row.index))
+                case Deferred():
+                    taken.results.append(Result(envelope.parsed.header.envelope_id, verdict.code))
+                case Refused():
+                    self._refuse(peer, group, verdict, plan, taken)
+                case OpenedMessage():
+                    opened.append(verdict)
+        known = await self._store.messages([(peer.agency, message.opened.message_id) for message in opened])
+        batch: dict[MessageId, tuple[MessageRow, str]] = {}
+        batch_alerts: set[str] = set()
+        for message in opened:
+            await self._admit_one(peer, group, message, known, batch, batch_alerts, plan, taken)
+
+    async def _admit_one(
+        self,
+        peer: Peer,
+        group: Group,
+        message: OpenedMessage,
+        known: dict[tuple[AgencyId, MessageId], MessageRow],
+        batch: dict[MessageId, tuple[MessageRow, str]],
+        batch_alerts: set[str],
+        plan: _Plan,
+        taken: Taken,
+    ) -> None:
+        message_id = message.opened.message_id
+        earlier_row: MessageRow | None = known.get((peer.agency, message_id))
+        earlier_sha: str | None = None
+        if earlier_row is not None:
+            stored = self._vault.headline(earlier_row)
+            earlier_sha = stored.content_sha256 if stored is not None else None
+        elif message_id in batch:
+            earlier_row, earlier_sha = batch[message_id]
+        read = admission.read(message, earlier_content_sha256=None if earlier_sha is None else bytes.fromhex(earlier_sha))
+        if isinstance(read, Refused):
+            self._refuse(peer, group, read, plan, taken)
+            return
+        verdict = admission.admit(read, await self._case_facts(peer.agency, read.headline, batch_alerts))
+        if isinstance(verdict, Refused):
+            self._refuse(peer, group, verdict, plan, taken)
+            return
+        if read.headline.kind == "alert":
+            batch_alerts.add(read.headline.case_id)
+        self._store_admitted(peer, group, read, earlier_row, batch, plan, taken)
+
+    async def _case_facts(self, sender: AgencyId, headline: Headline, batch_alerts: set[str]) -> CaseFacts:
+        if headline.kind in SILENT_KINDS or headline.supersedes is None:
+            return CaseFacts()
+        senders = {sender} if headline.case_id in batch_alerts else set()
+        for row in await self._store.messages_of_case(self._vault.case_tag(headline.case_id)):
+            stored = self._vault.headline(row)
+            if stored is not None and stored.kind == "alert" and stored.case_id == headline.case_id:
+                senders.add(row.sender)
+        superseded = await self._store.messages_by_suffix(headline.supersedes.replace("-", ""))
+        return CaseFacts(frozenset(senders), superseded[0].sender if len(superseded) == 1 else None)
+
+    def _store_admitted(
+        self,
+        peer: Peer,
+        group: Group,
+        read: ReadMessage,
+        earlier_row: MessageRow | None,
+        batch: dict[MessageId, tuple[MessageRow, str]],
+        plan: _Plan,
+        taken: Taken,
+    ) -> None:
+        headline, opened, header = read.headline, read.message.opened, read.message.proved.parsed.header
+        shown = headline.kind not in SILENT_KINDS
+        if earlier_row is None:
+            stored = stored_headline(headline, read.content_sha256)
+
+            def make_row(at: int) -> MessageRow:
+                return replace(row, at=at)
+
+            row, key = self._vault.message_row(
+                message_id=opened.message_id,
+                sender=peer.agency,
+                direction=Direction.IN,
+                at=0,
+                precedence=int(header.precedence),
+                shown=shown,
+                headline=stored,
+                content=opened.content,
+            )
+            batch[opened.message_id] = (row, stored.content_sha256)
+        else:
+            row, found = earlier_row, self._vault.key_of(earlier_row)
+            if found is None:  # erased here: the envelope is receipted again, its content stays gone
+                self._receipt(peer, group, read, None, lambda placed: [], lambda placed: None, plan, taken)
+                return
+            key, stored, make_row = found, None, None
+
+        ack = _ack_of(read)
+        own = self._identity.agency
+
+        def ops(placed: Placed) -> list[Op]:
+            made: list[Op] = []
+            if make_row is not None:
+                made.append(InsertMessage(make_row(placed.time)))
+            if ack is not None:
+                target, body = ack
+                made.append(
+                    InsertAck(
+                        self._vault.ack_row(
+                            message_id=target, sender=own, by=peer.agency, carrier_id=opened.message_id, body=body
+                        )
+                    )
+                )
+            return made
+
+        def after(placed: Placed) -> None:
+            if make_row is not None and stored is not None and shown:
+                taken.arrived.append(Arrived(make_row(placed.time), stored))
+            if ack is not None:
+                taken.acknowledged.append((own, ack[0]))
+
+        self._receipt(peer, group, read, self._vault.seal_opening(key, opened.opening), ops, after, plan, taken)
+
+    def _receipt(
+        self,
+        peer: Peer,
+        group: Group,
+        read: ReadMessage,
+        sealed_opening: bytes | None,
+        ops: Callable[[Placed], list[Op]],
+        after: Callable[[Placed], None],
+        plan: _Plan,
+        taken: Taken,
+    ) -> None:
+        proved, opened = read.message.proved, read.message.opened
+        header = proved.parsed.header
+        head = _signed_head(group)
+        draft = EntryDraft(
+            destination=peer.agency,
+            make=lambda time, salt: encode_entry(
+                Receipt(
+                    salt=salt,
+                    time=time,
+                    sender=header.sender,
+                    envelope_id=header.envelope_id,
+                    envelope_hash=proved.parsed.envelope_hash,
+                    head=head,
+                )
+            ),
+        )
+
+        n, generation = opened.number, opened.generation
+
+        def placed_ops(placed: Placed) -> list[Op]:
+            row = _inbound_row(proved, group, placed, None, opened.message_id, generation, n, sealed_opening)
+            return [*ops(placed), InsertInbound(row)]
+
+        def placed_after(placed: Placed) -> None:
+            taken.answers.add((placed.log, placed.index))
+            peer.highest_received[generation] = max(n, peer.highest_received.get(generation, 0))
+            self._metrics.items_admitted.add()
+            after(placed)
+
+        plan.add(draft, placed_ops, placed_after)
+
+    def _refuse(self, peer: Peer, group: Group, refused: Refused, plan: _Plan, taken: Taken) -> None:
+        proved, opened = refused.proved, refused.opened
+        header = proved.parsed.header
+        head = _signed_head(group)
+        draft = EntryDraft(
+            destination=peer.agency,
+            make=lambda time, salt: encode_entry(
+                RefusedEntry(
+                    salt=salt,
+                    time=time,
+                    sender=header.sender,
+                    envelope_id=header.envelope_id,
+                    envelope_hash=proved.parsed.envelope_hash,
+                    head=head,
+                    code=refused.code.value,
+                )
+            ),
+        )
+
+        def placed_ops(placed: Placed) -> list[Op]:
+            message_id = None if opened is None else opened.message_id
+            number = (0, 0) if opened is None else (opened.generation, opened.number)
+            return [InsertInbound(_inbound_row(proved, group, placed, refused.code.value, message_id, *number, None))]
+
+        def placed_after(placed: Placed) -> None:
+            taken.answers.add((placed.log, placed.index))
+            self._metrics.items_refused.add(refused.code.value)
+
+        plan.add(draft, placed_ops, placed_after)
+
+
+def stored_headline(headline: Headline, content_sha256: bytes, input_sha256: str | None = None) -> StoredHeadline:
+    """What the store keeps, sealed, of a headline."""
+    return StoredHeadline(
+        kind=headline.kind,
+        case_id=headline.case_id,
+        revision=headline.revision,
+        status=headline.status,
+        precedence=headline.precedence,
+        summary=headline.summary,
+        sent_at=headline.sent_at_ms,
+        expires_at=headline.expires_at_ms,
+        supersedes=headline.supersedes,
+        supersedes_sender=headline.originator if headline.supersedes else None,
+        replies_to=headline.replies_to,
+        content_sha256=content_sha256.hex(),
+        input_sha256=input_sha256,
+        log_reads=headline.log_reads,
+    )
+
+
+def _answered_ids(group: Group) -> list[EnvelopeId]:
+    """Envelope ids of ours that a group's receipts and refusals speak of. What does not decode is left to the verification."""
+    ids: list[EnvelopeId] = []
+    for data in group.entries:
+        try:
+            entry: Entry = decode_entry(data)
+        except EncodingError:
+            continue
+        except StatementError:
+            continue
+        if isinstance(entry, Receipt | RefusedEntry):
+            ids.append(entry.envelope_id)
+    return ids
+
+
+def _facts(
+    data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow], speaker: AgencyId
+) -> EnvelopeFacts | None:
+    if envelope is not None:
+        return envelope.facts
+    try:
+        entry = decode_entry(data)
+    except (EncodingError, StatementError):
+        return None
+    if not isinstance(entry, Receipt | RefusedEntry):
+        return None
+    row = outbound.get(entry.envelope_id)
+    if row is None:
+        return None
+    return EnvelopeFacts(sender=entry.sender, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash)
+
+
+def _consistent(size: int, root: bytes, group: Group, nodes: tuple[bytes, ...]) -> bool:
+    try:
+        verify_consistency(size, group.checkpoint.size, nodes, root, group.checkpoint.root)
+    except LogProofError:
+        return False
+    return True
+
+
+def _signed_head(group: Group) -> SignedHead:
+    checkpoint = group.checkpoint
+    return SignedHead(
+        gateway=checkpoint.origin.gateway, generation=checkpoint.origin.generation, size=checkpoint.size, root=checkpoint.root
+    )
+
+
+def _inbound_row(
+    proved: ProvedEnvelope,
+    group: Group,
+    placed: Placed,
+    code: str | None,
+    message_id: MessageId | None,
+    generation: int,
+    n: int,
+    sealed_opening: bytes | None,
+) -> InboundRow:
+    parsed, statement = proved.parsed, proved.statement
+    return InboundRow(
+        sender=parsed.header.sender,
+        envelope_id=parsed.header.envelope_id,
+        envelope_hash=parsed.envelope_hash,
+        header=parsed.raw.header,
+        body_hash=parsed.body_hash,
+        message_id=message_id,
+        generation=generation,
+        n=n,
+        sealed_opening=sealed_opening,
+        issued_entry=statement.entry_bytes,
+        issued_index=statement.index,
+        issued_path=b"".join(statement.path),
+        gateway=group.checkpoint.origin.gateway,
+        head_generation=group.checkpoint.origin.generation,
+        head_size=group.checkpoint.size,
+        code=code,
+        log=placed.log,
+        index=placed.index,
+        at=placed.time,
+    )
+
+
+def _ack_of(read: ReadMessage) -> tuple[MessageId, AckBody] | None:
+    """The message an ack answers, and what it says; None for every other kind."""
+    if read.headline.kind != "ack":
+        return None
+    said = ack_fields(read.document)
+    return MessageId(parse_uuid(said.message_id)), AckBody(
+        level=said.level,
+        cause=said.cause,
+        officer=said.officer,
+        text=said.text,
+        at=said.at_ms,
+        content_sha256=said.content_sha256,
+    )

@@ -1,0 +1,133 @@
+"""The operators' API on the node's Unix socket. Owns transport and who is calling; what an operation does is `nodes.operations`.
+
+`POST /v1/<operation>` with a JSON object of arguments; the answer is `{"exit": n, "document": {…}}`, where the document is the contract's own.
+`watch` and `stream` answer lines of JSON. The caller is known by the uid of its socket (SO_PEERCRED): no password, no token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from nodes.errors import ERROR_EXITS, FatalError, NodeError, OperationError
+from nodes.logging import get_logger
+from nodes.sockets import caller_of
+
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+DRAIN_S = 5.0
+
+log = get_logger("local_api")
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an operation comes to. `extra` stands beside the document, for what is no part of the contract's document (a file's bytes)."""
+
+    document: Document
+    exit: int = 0
+    extra: Document | None = None
+
+
+Operation = Callable[[int, Document], Awaitable[Answer]]
+Stream = Callable[[int, Document, AsyncIterator[bytes]], AsyncIterator[Document]]
+
+
+class LocalApi:
+    """Serves operations on a bound Unix socket."""
+
+    def __init__(self, operations: dict[str, Operation], streams: dict[str, Stream]) -> None:
+        self._operations = operations
+        self._streams = streams
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, bound: socket.socket) -> None:
+        """Begin to answer on `bound`."""
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app.router.add_post("/v1/{operation}", self._handle)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=DRAIN_S)
+        await runner.setup()
+        await web.SockSite(runner, bound).start()
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Finish what is being answered, then close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["operation"]
+        uid = _caller(request)
+        stream = self._streams.get(name)
+        try:
+            if stream is not None:
+                return await self._stream(request, uid, stream)
+            operation = self._operations.get(name)
+            if operation is None:
+                raise OperationError("usage", f"this node knows no operation {name!r}", "is the command line newer than the node?")
+            return _json(await operation(uid, await _arguments(request)))
+        except FatalError:
+            raise
+        except NodeError as error:
+            return _json(Answer(error.document(), error.exit))
+        except (asyncio.CancelledError, web.HTTPException):
+            raise
+        except Exception:
+            # Our bug: the trace goes to the log, never to the terminal (docs/CLI.md §3).
+            log.exception("operation.failed", operation=name)
+            error = OperationError("internal", "the node failed at this; its log has the trace", "report it with the log lines")
+            return _json(Answer(error.document(), ERROR_EXITS["internal"]))
+
+    async def _stream(self, request: web.Request, uid: int, stream: Stream) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        lines = _lines(request)
+        arguments = json.loads(await anext(lines, b"{}"))
+        documents = stream(uid, arguments, lines)
+        # The first document decides whether this is an answer or a refusal: only then are headers sent.
+        first = await anext(documents, None)
+        await response.prepare(request)
+        if first is not None:
+            await response.write(_line(first))
+            async for document in documents:
+                await response.write(_line(document))
+        await response.write_eof()
+        return response
+
+
+def _caller(request: web.Request) -> int:
+    connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if connection is None:
+        raise OperationError("not_permitted", "the caller is gone", "")
+    return caller_of(connection).uid
+
+
+async def _arguments(request: web.Request) -> Document:
+    try:
+        arguments = json.loads(await request.read() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise OperationError("usage", "the request is no JSON", "is the command line newer than the node?") from error
+    if not isinstance(arguments, dict):
+        raise OperationError("usage", "the request is no JSON object", "is the command line newer than the node?")
+    return arguments
+
+
+async def _lines(request: web.Request) -> AsyncIterator[bytes]:
+    while line := await request.content.readline():
+        if line.strip():
+            yield line
+
+
+def _line(document: Document) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _json(answer: Answer) -> web.Response:
+    body = {"exit": answer.exit, "document": answer.document, **(answer.extra or {})}
+    return web.Response(body=_line(body), content_type="application/json")

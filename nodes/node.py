@@ -1,0 +1,370 @@
+"""The node: post, receive, settle, tick. Loads facts, asks the core, commits; holds no socket, no schedule and no rule of its own.
+
+`receive` and `settle` are the two ends of a round (PROTOCOL §9); both take the other's groups through the same `Intake` and build what goes back
+through the same `Outflow`, so there is one way in and one way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from exchange.envelope import Precedence
+from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
+from exchange.retry import next_attempt
+from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
+from exchange.statement import add_key_change, build_agency_keys, proof_to_wire
+from keys.anchor import anchor_from_wire, anchor_to_wire
+from keys.encoding import encode
+from keys.errors import AnchorError, EncodingError, KeysError
+from keys.ids import AgencyId
+from keys.trust import AnchorVerdict, Trust, judge_anchor
+from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
+from nodes.identity import Identity
+from nodes.intake import Intake, Taken
+from nodes.ledger import Ledger
+from nodes.metrics import Metrics
+from nodes.outflow import LEASE_MS, Item, Outflow
+from nodes.peers import Peer, Peers
+from nodes.posting import Posting
+from nodes.store.contract import (
+    AnchorRow,
+    KeyChangeRow,
+    MachineState,
+    Op,
+    PutAnchor,
+    PutKeyChange,
+    PutPeer,
+    PutRecipient,
+    ReleaseDue,
+    Store,
+    TouchPeer,
+)
+from nodes.writer import Change, Writer
+
+MAX_RESEALS = 3
+MAX_HEAD_ASKS = 3
+TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
+EXPIRY_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that is ready to go out."""
+
+    body: bytes
+    items: Sequence[Item]
+    positions: frozenset[tuple[str, int]]
+    hello_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Rows that a hello asks for, to be written with the round's commit; and whether a queue that waited was released."""
+
+    ops: Sequence[Op]
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an answer came to. `again`: there is a reason for another round at once."""
+
+    taken: Taken
+    again: bool
+
+
+class Node:
+    """One agency's node. All methods run on the event loop; rounds with one peer are taken one after another."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        peers: Peers,
+        store: Store,
+        writer: Writer,
+        ledger: Ledger,
+        intake: Intake,
+        outflow: Outflow,
+        posting: Posting,
+        metrics: Metrics,
+        clock: Callable[[], int],
+        chance: Callable[[], float],
+        on_taken: Callable[[Peer, Taken], None],
+        on_fork: Callable[[Peer, Forked], Awaitable[None]],
+        read_only: Callable[[], bool],
+    ) -> None:
+        self._identity = identity
+        self._peers = peers
+        self._store = store
+        self._writer = writer
+        self._ledger = ledger
+        self._intake = intake
+        self._outflow = outflow
+        self._posting = posting
+        self._metrics = metrics
+        self._clock = clock
+        self._chance = chance
+        self._on_taken = on_taken
+        self._on_fork = on_fork
+        self._read_only = read_only
+
+    # --- the called side
+
+    async def receive(self, agency: AgencyId, body: bytes) -> bytes:
+        """Answer a round. Written after the commit of everything admitted.
+
+        Raises RefusalError, which the peer API turns into a status; nothing else that a peer can cause.
+        """
+        peer = self._peers.get(agency)
+        if peer is None or peer.trust is not Trust.TRUSTED:
+            raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
+        request = self._decode(body, agency)
+        async with peer.lock:
+            heard = await self._hear(peer, request)
+            if self._read_only():
+                raise RefusalError(RefusalCode.INTERNAL, 4)
+            if not peer.guard_passed:
+                # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL §9.1).
+                await self._remember(heard)
+                return encode_round(Round(hello=self._hello(peer)))
+            taken = await self._intake.take(
+                peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
+            )
+            positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
+            groups = await self._outflow.groups(peer, (), positions)
+            answer = self._round(peer, groups, tuple(taken.results))
+        self._after(peer, taken)
+        if heard.released:
+            peer.wake.set()
+        return encode_round(answer)
+
+    # --- the calling side
+
+    async def ask(self, peer: Peer) -> Ask:
+        """The next request to this peer: a hello only until the fork guard has passed, then what is due to it."""
+        now = self._clock()
+        if not peer.guard_passed:
+            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True)
+        items = await self._outflow.due(peer, now)
+        positions = frozenset(peer.owed | self._outflow.lacking_positions(peer))
+        groups = await self._outflow.groups(peer, items, positions)
+        for item in items:
+            peer.leased[item.outbound.envelope_id] = now + LEASE_MS
+        body = encode_round(self._round(peer, groups, ()))
+        return Ask(body, items, positions, hello_only=not items and not positions)
+
+    async def settle(self, peer: Peer, ask: Ask, body: bytes) -> Settled:
+        """Take a peer's answer. Raises RefusalError when it is none."""
+        answer = self._decode(body, peer.agency)
+        async with peer.lock:
+            was_passed = peer.guard_passed
+            heard = await self._hear(peer, answer)
+            # An answer that carries groups proves that our request was taken; what we owed is with the peer now, and comes again if it asks again.
+            if peer.guard_passed:
+                peer.owed -= ask.positions
+            taken = await self._intake.take(
+                peer, answer.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
+            )
+            peer.owed |= taken.answers
+            waiting = await self._unsigned(peer, ask, answer, taken)
+            for item in ask.items:
+                peer.leased.pop(item.outbound.envelope_id, None)
+        line = peer.line
+        line.reachable, line.last_round_at = True, self._clock()
+        line.rounds_ok += 1
+        # Asked twice running for a head we told: it cannot use what we say. Wait like after a failure instead of calling for ever.
+        line.head_asks = line.head_asks + 1 if answer.hello.head_wanted else 0
+        self._after(peer, taken)
+        lacks = bool(self._outflow.lacking_positions(peer) - ask.positions) if peer.guard_passed else False
+        again = (
+            (answer.hello.head_wanted and line.head_asks < MAX_HEAD_ASKS)
+            or (peer.guard_passed and not was_passed)
+            or bool(taken.answers)
+            or lacks
+            or (bool(ask.items) and not waiting)
+        )
+        return Settled(taken, again)
+
+    async def failed(self, peer: Peer, ask: Ask, reason: str) -> None:
+        """The line is down, or the peer's machine would not have it: when to try next. Nothing else changes."""
+        now = self._clock()
+        line = peer.line
+        line.failures += 1
+        line.failing_since = line.failing_since or now
+        line.reachable = reason != "unreachable"
+        line.bar = reason
+        flash = any(item.recipient.precedence == Precedence.FLASH for item in ask.items)
+        line.next_attempt_at = next_attempt(
+            now,
+            attempts=line.failures,
+            first_at=line.failing_since,
+            precedence=Precedence.FLASH if flash else Precedence.IMMEDIATE,
+            chance=self._chance(),
+        )
+        for item in ask.items:
+            peer.leased.pop(item.outbound.envelope_id, None)
+
+    # --- time
+
+    async def tick(self) -> None:
+        """What time alone brings: messages whose deliver_by has passed end as `expired`, a stored fact."""
+        now = self._clock()
+        while True:
+            overdue = await self._store.overdue(now, EXPIRY_BATCH)
+            if not overdue:
+                return
+            ops: list[Op] = [
+                PutRecipient(replace(row, state=MachineState.EXPIRED, reason=None, updated_at=now, next_attempt_at=None))
+                for row in overdue
+            ]
+            await self._writer.commit(Change(entries=(), ops=lambda placed, ops=tuple(ops): list(ops)))  # type: ignore[misc]
+
+    # --- parts of a round
+
+    def _decode(self, body: bytes, speaker: AgencyId) -> Round:
+        try:
+            taken = decode_round(body, speaker=speaker, listener=self._identity.agency)
+        except (EncodingError, KeysError, ExchangeError) as error:
+            raise RefusalError(RefusalCode.MALFORMED, 3) from error
+        if 1 not in taken.hello.versions:
+            raise RefusalError(RefusalCode.UNSUPPORTED_VERSION, 4)
+        return taken
+
+    def _hello(self, peer: Peer) -> Hello:
+        return our_hello(
+            self._identity, peer, now=self._clock(), generation=self._writer.generation, size=self._writer.durable_size
+        )
+
+    def _round(self, peer: Peer, groups: tuple[Group, ...], results: tuple[Result, ...]) -> Round:
+        known = peer.known
+        lacks_anchor = known is not None and known.anchor_digest != self._identity.anchor.digest
+        return Round(
+            hello=self._hello(peer),
+            anchor=anchor_to_wire(self._identity.anchor) if lacks_anchor else None,
+            key_changes=self._outflow.lacking_key_changes(peer),
+            groups=groups,
+            results=results,
+        )
+
+    async def _hear(self, peer: Peer, spoken: Round) -> _Heard:
+        """Take what the other says of itself and of us."""
+        now = self._clock()
+        hello = spoken.hello
+        skew = hello.time - now
+        ops: list[Op] = []
+        if peer.row.last_contact_at is None or now - peer.row.last_contact_at >= TOUCH_EVERY_MS or spoken.groups:
+            ops.append(TouchPeer(peer.agency, now, skew))
+        peer.row = replace(peer.row, last_contact_at=now, clock_skew_ms=skew)
+        peer.known = hello.known
+        peer.head_wanted = hello.head_wanted
+        ours = [held for held in hello.held if held.gateway == self._identity.gateway]
+        peer.holds = {held.generation: tuple(h.size for h in ours if h.generation == held.generation) for held in ours}
+        peer.changes_held = max((held.changes for held in ours), default=0)
+        ops.extend(self._hear_keys(peer, spoken))
+        await self._guard(peer, spoken)
+        released = peer.line.next_attempt_at > now or peer.line.failures > 0
+        if released:
+            ops.append(ReleaseDue(peer.agency))
+        peer.line.clear_failures()
+        return _Heard(ops, released)
+
+    async def _remember(self, heard: _Heard) -> None:
+        if heard.ops:
+            await self._writer.commit(Change(entries=(), ops=lambda placed: list(heard.ops)))
+
+    def _hear_keys(self, peer: Peer, spoken: Round) -> list[Op]:
+        ops: list[Op] = []
+        if spoken.anchor is not None:
+            try:
+                offered = anchor_from_wire(spoken.anchor)
+                verdict = judge_anchor(peer.anchor, offered)
+                if verdict is AnchorVerdict.NEWER:
+                    peer.keys = build_agency_keys([*peer.keys.anchors, offered], peer.keys.changes)
+                    peer.row = replace(peer.row, anchor=encode(spoken.anchor))
+                    ops += [PutPeer(peer.row), PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor)))]
+            except (AnchorError, EncodingError, ExchangeError) as error:
+                self._metrics.items_dropped.add("key_not_valid")
+        for proof in spoken.key_changes:
+            try:
+                peer.keys = add_key_change(peer.keys, proof)
+            except (ExchangeError, KeysError) as error:
+                self._metrics.items_dropped.add("key_not_valid")
+                break
+            origin = proof.checkpoint.origin
+            ops.append(
+                PutKeyChange(KeyChangeRow(peer.agency, origin.gateway, origin.generation, proof.index, encode(proof_to_wire(proof))))
+            )
+        return ops
+
+    async def _guard(self, peer: Peer, spoken: Round) -> None:
+        if peer.guard_passed:
+            return
+        verdict = await self._judge(spoken)
+        if isinstance(verdict, Forked):
+            # A later generation is a fresh tree: what the peer holds of the old one no longer binds what we say.
+            await self._on_fork(peer, verdict)
+            verdict = await self._judge(spoken)
+        peer.guard_passed = isinstance(verdict, Passed)
+
+    async def _judge(self, spoken: Round) -> Passed | NotTold | Forked:
+        size = self._writer.durable_size
+        generation = self._writer.generation
+        ours = [held for held in spoken.hello.held if held.gateway == self._identity.gateway and held.generation == generation]
+        roots = await self._ledger.roots(held.size for held in ours if 0 < held.size <= size)
+        return judge_held(spoken.hello, self._identity, generation=generation, size=size, roots=roots)
+
+    async def _unsigned(self, peer: Peer, ask: Ask, answer: Round, taken: Taken) -> bool:
+        """Act on unsigned codes: hints that end nothing. True if something of the request has to wait.
+
+        An item that got neither a proof nor a code waits like any other failure: a peer that answers nothing must not be called in a circle.
+        """
+        codes = {result.envelope_id: result.code for result in answer.results}
+        done = {(settled.message_id, settled.agency) for settled in taken.settled}
+        now = self._clock()
+        ops: list[Op] = []
+        reseal = []
+        for item in ask.items:
+            said = codes.get(item.outbound.envelope_id)
+            if said is None and (answer.hello.head_wanted or (item.recipient.message_id, peer.agency) in done):
+                continue
+            code = _known_code(said)
+            row = await self._store.recipient(item.recipient.message_id, peer.agency)
+            if row is None or row.state is not MachineState.QUEUED or row.envelope_id != item.outbound.envelope_id:
+                continue
+            if classify(code) is ReasonClass.RESEAL and row.reseals < MAX_RESEALS:
+                reseal.append(row)
+                continue
+            attempts = row.attempts + 1
+            due = next_attempt(
+                now, attempts=attempts, first_at=item.outbound.at, precedence=Precedence(row.precedence), chance=self._chance()
+            )
+            ops.append(PutRecipient(replace(row, reason=code.value, attempts=attempts, next_attempt_at=due, updated_at=now)))
+        if ops:
+            await self._writer.commit(Change(entries=(), ops=lambda placed: list(ops)))
+        for row in reseal:
+            await self._posting.new_envelope(row, reseal=True)
+        return bool(ops)
+
+    def _peer_now(self, peer: Peer) -> int:
+        return self._clock() + (peer.row.clock_skew_ms or 0)
+
+    def _after(self, peer: Peer, taken: Taken) -> None:
+        if taken.new_epoch_keys:
+            asyncio.get_running_loop().create_task(self._seal_waiting(peer))
+        self._on_taken(peer, taken)
+
+    async def _seal_waiting(self, peer: Peer) -> None:
+        while await self._posting.seal_waiting(peer):
+            pass
+
+
+def _known_code(said: str | None) -> RefusalCode:
+    if said is None:
+        return RefusalCode.INTERNAL
+    try:
+        return RefusalCode(said)
+    except ValueError:
+        return RefusalCode.INTERNAL

@@ -1,0 +1,93 @@
+"""What this node hands a peer in a round: due envelopes, receipts owed, keys it lacks, with proofs made now from stored tiles.
+
+Owns the choice and the proofs. It signs nothing: every item is an entry that is already durable under a durable checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from exchange.round import Consistency, Group, RawEnvelope
+from exchange.statement import Proof
+from nodes.identity import Identity, log_name
+from nodes.ledger import Ledger
+from nodes.peers import Peer
+from nodes.store.contract import OutboundRow, RecipientRow, Store
+
+MAX_BATCH_ITEMS = 256
+MAX_BATCH_BYTES = 1_048_576
+LEASE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One due envelope."""
+
+    recipient: RecipientRow
+    outbound: OutboundRow
+
+
+class Outflow:
+    """Builds groups for peers."""
+
+    def __init__(self, identity: Identity, store: Store, ledger: Ledger) -> None:
+        self._identity = identity
+        self._store = store
+        self._ledger = ledger
+
+    async def due(self, peer: Peer, now: int) -> list[Item]:
+        """Envelopes to send now, flash first, bounded in number and bytes. Those already on the line to it are left out while their lease lasts."""
+        for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
+            del peer.leased[envelope_id]
+        rows = await self._store.due(peer.agency, now, frozenset(peer.leased), MAX_BATCH_ITEMS, MAX_BATCH_BYTES)
+        return [Item(recipient, outbound) for recipient, outbound in rows]
+
+    def lacking_key_changes(self, peer: Peer) -> tuple[Proof, ...]:
+        """Own key changes beyond the count the peer holds."""
+        return self._identity.key_changes[peer.changes_held :]
+
+    def lacking_positions(self, peer: Peer) -> set[tuple[str, int]]:
+        """Own profile and epoch keys that the peer's hello shows it lacks."""
+        known = peer.known
+        if known is None:
+            return set()
+        positions = {
+            (row.log, row.index)
+            for row in self._identity.epoch_rows.values()
+            if row.number > known.highest_epoch_key and row.destroyed_at is None
+        }
+        profile = self._identity.profile
+        if profile is not None and profile.leaf != known.profile_hash:
+            origin = profile.proof.checkpoint.origin
+            positions.add((log_name(origin.gateway, origin.generation), profile.proof.index))
+        return positions
+
+    async def groups(self, peer: Peer, items: Sequence[Item], positions: Iterable[tuple[str, int]]) -> tuple[Group, ...]:
+        """One group per own log, newest generation last."""
+        attachments = {
+            (item.outbound.log, item.outbound.index): RawEnvelope(item.outbound.header, item.outbound.body)
+            for item in items
+            if item.outbound.body is not None
+        }
+        by_log: defaultdict[str, set[int]] = defaultdict(set)
+        for log, index in [*attachments, *positions]:
+            by_log[log].add(index)
+        groups = []
+        for log in sorted(by_log, key=lambda name: int(name.rpartition("/")[2])):
+            indices = sorted(by_log[log])
+            proved = await self._ledger.prove(log, indices)
+            sizes = [size for size in peer.holds_sizes(proved.checkpoint.origin.generation) if size <= proved.checkpoint.size]
+            consistency = [Consistency(size, nodes) for size, nodes in await self._ledger.consistency(log, sizes)]
+            groups.append(
+                Group(
+                    checkpoint=proved.checkpoint,
+                    consistency=tuple(consistency),
+                    indices=tuple(indices),
+                    entries=proved.entries,
+                    nodes=proved.nodes,
+                    attachments=tuple(attachments.get((log, index)) for index in indices),
+                )
+            )
+        return tuple(groups)

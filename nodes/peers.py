@@ -1,0 +1,173 @@
+"""What this node knows of each peer while it runs: trust, verified keys, heads, what the peer told of us, how the line is.
+
+Owns that memory and nothing else: the truth lies in the store and is loaded at start; sending and receiving are elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from exchange.checkpoint import Checkpoint
+from exchange.errors import StatementError
+from exchange.policy import Addressee
+from exchange.round import Known
+from exchange.statement import (
+    AgencyKeys,
+    EnvelopeFacts,
+    Profile,
+    Proof,
+    build_agency_keys,
+    decode_entry,
+    proof_from_wire,
+    verify_statement,
+)
+from keys.anchor import Anchor, anchor_from_wire
+from keys.encoding import decode
+from keys.epochs import PublishedKey, choose_key
+from keys.ids import AgencyId, EnvelopeId, GatewayName
+from keys.trust import AnchorLife, Trust, anchor_life
+from nodes.store.contract import PeerHeadRow, PeerRow, Startup
+
+MAX_CROSSED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A verified head of a peer's log that is consistent with those before it."""
+
+    gateway: GatewayName
+    generation: int
+    size: int
+    root: bytes
+    checkpoint: Checkpoint
+
+
+@dataclass(slots=True)
+class Line:
+    """How the connection to a peer is. Memory only: a new process tries at once."""
+
+    reachable: bool | None = None
+    bar: str | None = None  # unreachable | peer_does_not_trust_us | code of the last HTTP refusal
+    failures: int = 0
+    failing_since: int | None = None
+    next_attempt_at: int = 0
+    last_round_at: int | None = None
+    rounds_ok: int = 0
+    head_asks: int = 0  # answers in a row that asked for a head we had told
+
+    def clear_failures(self) -> None:
+        """It spoke to us: no back-off stands in the way any more."""
+        self.failures, self.failing_since, self.next_attempt_at, self.bar = 0, None, 0, None
+
+
+@dataclass(slots=True)
+class Peer:
+    """One peer. Mutated only on the event loop; `lock` keeps rounds with one peer one after another."""
+
+    row: PeerRow
+    keys: AgencyKeys
+    profile: Profile | None = None
+    profile_hash: bytes | None = None
+    profile_position: tuple[int, int] | None = None  # (generation, index) of the profile entry
+    epoch_keys: dict[int, PublishedKey] = field(default_factory=dict)
+    heads: dict[tuple[GatewayName, int], Head] = field(default_factory=dict)
+    unreconciled: dict[tuple[GatewayName, int, int], Head] = field(default_factory=dict)
+    # What it told of us in this process's life:
+    guard_passed: bool = False
+    known: Known | None = None
+    holds: dict[int, tuple[int, ...]] = field(default_factory=dict)  # our generation -> sizes it holds
+    changes_held: int = 0
+    head_wanted: bool = True  # it must be told, whole, which head of its log we hold
+    # What we owe it: positions (log, index) of receipts and refusals to hand over.
+    owed: set[tuple[str, int]] = field(default_factory=set)
+    leased: dict[EnvelopeId, int] = field(default_factory=dict)
+    highest_received: dict[int, int] = field(default_factory=dict)
+    next_number: dict[int, int] = field(default_factory=dict)
+    line: Line = field(default_factory=Line)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    flash_waiting: bool = False
+
+    @property
+    def agency(self) -> AgencyId:
+        """Who it is."""
+        return self.row.agency
+
+    @property
+    def trust(self) -> Trust:
+        """Whether we trust it."""
+        return Trust(self.row.trust)
+
+    @property
+    def anchor(self) -> Anchor:
+        """Its newest anchor."""
+        return self.keys.anchors[-1]
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where it listens, by its newest profile; empty if nowhere."""
+        return self.profile.endpoints if self.profile is not None else ()
+
+    @property
+    def tls_roots(self) -> tuple[bytes, ...]:
+        """DER roots of its gateways."""
+        return tuple(dict.fromkeys(gateway.tls_root for gateway in self.anchor.body.gateways))
+
+    def addressee(self, now: int) -> Addressee:
+        """What policy needs to know of it."""
+        return Addressee(
+            agency=self.agency,
+            trust=self.trust,
+            country=self.row.country,
+            markings=self.profile.markings if self.profile is not None else None,
+            anchor_over=anchor_life(self.anchor, now) is AnchorLife.OVER,
+        )
+
+    def usable_key(self, now: int) -> PublishedKey | None:
+        """The epoch key to seal to now; None before one was received."""
+        return choose_key(list(self.epoch_keys.values()), now)
+
+    def holds_sizes(self, generation: int) -> tuple[int, ...]:
+        """Sizes of our log of that generation that it holds, as its last hello says."""
+        return tuple(size for size in self.holds.get(generation, ()) if size > 0)
+
+    def number(self, generation: int) -> int:
+        """Draw the next number of an envelope to this peer. A number lost with a failed commit stays a gap."""
+        n = self.next_number.get(generation, 1)
+        self.next_number[generation] = n + 1
+        return n
+
+    def crossed_heads(self) -> list[Head]:
+        """Unreconciled heads to name in our hello, so that the peer proves them (PROTOCOL §9.2)."""
+        return list(self.unreconciled.values())[:MAX_CROSSED]
+
+    def newest_head(self) -> Head | None:
+        """The head of its newest generation that we hold."""
+        return max(self.heads.values(), key=lambda head: (head.generation, head.size), default=None)
+
+
+class Peers:
+    """All peers by agency."""
+
+    def __init__(self) -> None:
+        self._peers: dict[AgencyId, Peer] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(sorted(self._peers.values(), key=lambda peer: peer.agency))
+
+    def __contains__(self, agency: object) -> bool:
+        return agency in self._peers
+
+    def get(self, agency: AgencyId) -> Peer | None:
+        """The peer, unless removed or never added."""
+        return self._peers.get(agency)
+
+    def put(self, peer: Peer) -> None:
+        """Add or replace."""
+        self._peers[peer.agency] = peer
+
+    def trusted(self) -> Iterable[Peer]:
+        """Those with whom rounds are held."""
+        return [peer for peer in self if peer.trust is Trust.TRUSTED]

@@ -1,0 +1,333 @@
+"""Posting: from an analyst's text, or the node's own words, to rows and `issued` entries in one commit.
+
+Owns the outbound path up to durability; the courier takes it from there. Nothing is posted unless every recipient may have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from exchange.alerts import Completed
+from exchange.envelope import Precedence
+from exchange.compose import PRECEDENCES, Decision, Outgoing, deliver_by, decide, seal_outgoing
+from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee
+from exchange.statement import Issued, encode_entry
+from keys.epochs import PublishedKey
+from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
+from keys.randomness import new_envelope_id, random_bytes
+from keys.sealing import ContentKey, seal
+from nodes.errors import OperationError
+from nodes.identity import Identity
+from nodes.intake import stored_headline
+from nodes.peers import Peer, Peers
+from nodes.store.contract import (
+    Direction,
+    InsertAck,
+    InsertMessage,
+    InsertOutbound,
+    MachineState,
+    MessageRow,
+    Op,
+    OutboundRow,
+    PutMeta,
+    PutRecipient,
+    RecipientRow,
+    Store,
+)
+from nodes.vault import AckBody, Vault
+from nodes.writer import Change, EntryDraft, Placed, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAck:
+    """Our own words about a message received, stored beside the ack message that carries them."""
+
+    message_id: MessageId
+    sender: AgencyId
+    body: AckBody
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a post came to."""
+
+    row: MessageRow
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealing:
+    draft: EntryDraft
+    ops: Callable[[Placed], list[Op]]
+
+
+class Posting:
+    """Commits messages of this agency."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        country: str,
+        peers: Peers,
+        store: Store,
+        writer: Writer,
+        vault: Vault,
+        clock: Callable[[], int],
+    ) -> None:
+        self._identity = identity
+        self._country = country
+        self._peers = peers
+        self._store = store
+        self._writer = writer
+        self._vault = vault
+        self._clock = clock
+        self._in_hand: dict[MessageId, asyncio.Lock] = {}
+
+    def decisions(self, completed: Completed, recipients: Sequence[AgencyId], now: int) -> tuple[Decision, ...]:
+        """What would happen to each recipient."""
+        addressees = []
+        for agency in recipients:
+            peer = self._peers.get(agency)
+            addressees.append(Addressee(agency, None, "", None) if peer is None else peer.addressee(now))
+        return decide(
+            completed.document,
+            completed.headline,
+            completed.content,
+            own_agency=self._identity.agency,
+            own_country=self._country,
+            addressees=addressees,
+        )
+
+    async def earlier(self, message_id: MessageId, input_sha256: str) -> Posted | None:
+        """The first answer to a post that is repeated with the same id. Raises OperationError(id_reused) if the bytes differ."""
+        row = await self._store.message(self._identity.agency, message_id)
+        if row is None:
+            return None
+        headline = self._vault.headline(row)
+        if headline is not None and headline.input_sha256 != input_sha256:
+            raise OperationError(
+                "id_reused",
+                f"message id {format_uuid(message_id)} was already used here for other content",
+                "leave out --id, or give a new one",
+            )
+        return Posted(row, repeated=True)
+
+    async def post(
+        self,
+        completed: Completed,
+        recipients: Sequence[AgencyId],
+        *,
+        input_sha256: str | None = None,
+        extra_ops: Sequence[Op] = (),
+        own_ack: OwnAck | None = None,
+        audit: Sequence[bytes] = (),
+    ) -> Posted:
+        """Seal to each recipient and commit. Durable when it returns. Raises OperationError when one recipient may not have it."""
+        message_id = MessageId(parse_uuid(completed.headline.message_id))
+        lock = self._in_hand.setdefault(message_id, asyncio.Lock())
+        try:
+            async with lock:
+                # The same id handed in twice at once (a lost answer, two shells): the second finds the first.
+                if input_sha256 is not None:
+                    earlier = await self.earlier(message_id, input_sha256)
+                    if earlier is not None:
+                        return earlier
+                return await self._post(message_id, completed, recipients, input_sha256, extra_ops, own_ack, audit)
+        finally:
+            if not lock.locked():
+                self._in_hand.pop(message_id, None)
+
+    async def _post(
+        self,
+        message_id: MessageId,
+        completed: Completed,
+        recipients: Sequence[AgencyId],
+        input_sha256: str | None,
+        extra_ops: Sequence[Op],
+        own_ack: OwnAck | None,
+        audit: Sequence[bytes],
+    ) -> Posted:
+        now = self._clock()
+        self._forbid(self.decisions(completed, recipients, now))
+        headline = completed.headline
+        precedence = PRECEDENCES[headline.precedence]
+        shown = headline.kind not in SILENT_KINDS
+        row, key = self._vault.message_row(
+            message_id=message_id,
+            sender=self._identity.agency,
+            direction=Direction.OUT,
+            at=now,
+            precedence=int(precedence),
+            shown=shown,
+            headline=stored_headline(headline, sha256(completed.content).digest(), input_sha256),
+            content=completed.content,
+        )
+        ops: list[Op] = [InsertMessage(row), *extra_ops]
+        if own_ack is not None:
+            ops.append(
+                InsertAck(
+                    self._vault.ack_row(
+                        message_id=own_ack.message_id,
+                        sender=own_ack.sender,
+                        by=self._identity.agency,
+                        carrier_id=message_id,
+                        body=own_ack.body,
+                    )
+                )
+            )
+        until = deliver_by(headline, now)
+        sealings: list[_Sealing] = []
+        for agency in recipients:
+            recipient = RecipientRow(
+                message_id=message_id,
+                agency=agency,
+                envelope_id=new_envelope_id(),
+                state=MachineState.QUEUED,
+                reason=None,
+                precedence=int(precedence),
+                deliver_by=until,
+                updated_at=now,
+                attempts=0,
+                next_attempt_at=None,
+                reseals=0,
+                sealed=False,
+                shown=shown,
+            )
+            peer = self._peers.get(agency)
+            key_to = None if peer is None else peer.usable_key(now)
+            if peer is None or key_to is None:
+                ops.append(PutRecipient(recipient))  # no epoch key of it yet: queued, sealed at rest, sealed to it when one comes
+            else:
+                sealings.append(self._sealing(peer, key_to, recipient, completed.content, key, now))
+        await self._commit(ops, sealings, audit)
+        for agency in recipients:
+            self._wake(agency, flash=precedence is Precedence.FLASH)
+        return Posted(row, repeated=False)
+
+    async def seal_waiting(self, peer: Peer, limit: int = 256) -> int:
+        """Seal what waited for an epoch key of this peer. Returns how many envelopes were issued."""
+        now = self._clock()
+        key_to = peer.usable_key(now)
+        if key_to is None:
+            return 0
+        sealings = []
+        for recipient in await self._store.unsealed(peer.agency, limit):
+            row = await self._store.message(self._identity.agency, recipient.message_id)
+            key = None if row is None else self._vault.key_of(row)
+            content = None if row is None else self._vault.content(row)
+            if key is not None and content is not None:
+                sealings.append(self._sealing(peer, key_to, recipient, content, key, now))
+        if sealings:
+            await self._commit([], sealings, ())
+            self._wake(peer.agency)
+        return len(sealings)
+
+    async def new_envelope(self, recipient: RecipientRow, *, reseal: bool) -> RecipientRow:
+        """The same message in a new envelope: a reseal by the node itself, or `resend` by an operator. The old row of the envelope keeps its end."""
+        now = self._clock()
+        renewed = replace(
+            recipient,
+            envelope_id=new_envelope_id(),
+            state=MachineState.QUEUED if recipient.state is not MachineState.STORED else recipient.state,
+            reason=None,
+            updated_at=now,
+            attempts=0,
+            next_attempt_at=None,
+            reseals=recipient.reseals + 1 if reseal else 0,
+            sealed=False,
+            deliver_by=recipient.deliver_by if recipient.deliver_by > now else now + 7 * 86_400_000,
+        )
+        await self._writer.commit(Change(entries=(), ops=lambda placed: [PutRecipient(renewed)]))
+        peer = self._peers.get(recipient.agency)
+        if peer is not None:
+            await self.seal_waiting(peer)
+        return renewed
+
+    def _sealing(
+        self, peer: Peer, key_to: PublishedKey, recipient: RecipientRow, content: bytes, key: ContentKey, now: int
+    ) -> _Sealing:
+        generation = self._writer.generation
+        outgoing = Outgoing(
+            envelope_id=recipient.envelope_id,
+            message_id=recipient.message_id,
+            sender=self._identity.agency,
+            recipient=peer.agency,
+            precedence=Precedence(recipient.precedence),
+            sent_at=now,
+            deliver_by=recipient.deliver_by,
+            generation=generation,
+            n=peer.number(generation),
+            content=content,
+        )
+        sealed = seal_outgoing(
+            outgoing, key_to.number, lambda info, plaintext: seal(key_to.public, info, plaintext), random_bytes(32)
+        )
+        sealed_opening = self._vault.seal_opening(key, sealed.opening)
+        body_hash = sha256(sealed.body).digest()
+
+        def make(time: int, salt: bytes) -> bytes:
+            return encode_entry(
+                Issued(salt=salt, time=time, envelope_id=recipient.envelope_id, envelope_hash=sealed.envelope_hash)
+            )
+
+        def ops(placed: Placed) -> list[Op]:
+            return [
+                PutRecipient(replace(recipient, sealed=True)),
+                InsertOutbound(
+                    OutboundRow(
+                        envelope_id=recipient.envelope_id,
+                        message_id=recipient.message_id,
+                        agency=peer.agency,
+                        header=sealed.header_bytes,
+                        body=sealed.body,
+                        body_hash=body_hash,
+                        envelope_hash=sealed.envelope_hash,
+                        generation=generation,
+                        n=outgoing.n,
+                        sealed_opening=sealed_opening,
+                        log=placed.log,
+                        index=placed.index,
+                        at=placed.time,
+                    )
+                ),
+            ]
+
+        return _Sealing(EntryDraft(destination=peer.agency, make=make), ops)
+
+    async def _commit(self, fixed: Sequence[Op], sealings: Sequence[_Sealing], audit: Sequence[bytes]) -> None:
+        def ops(placed: tuple[Placed, ...]) -> list[Op]:
+            made = list(fixed)
+            for sealing, place in zip(sealings, placed, strict=True):
+                made.extend(sealing.ops(place))
+            return made
+
+        await self._writer.commit(Change(entries=tuple(s.draft for s in sealings), ops=ops, audit=tuple(audit)))
+
+    def _wake(self, agency: AgencyId, *, flash: bool = False) -> None:
+        peer = self._peers.get(agency)
+        if peer is not None:
+            peer.flash_waiting = peer.flash_waiting or flash
+            peer.wake.set()
+
+    @staticmethod
+    def _forbid(decisions: Sequence[Decision]) -> None:
+        barred = [decision for decision in decisions if decision.bar is not None]
+        if not barred:
+            return
+        allowed = [decision.agency for decision in decisions if decision.bar is None]
+        reasons = ", ".join(f"{decision.agency}: {decision.bar}" for decision in barred)
+        rest = f"without them: --to {','.join(allowed)}" if allowed else "tocsin peer list shows whom you can send to"
+        codes = {_error_code(decision) for decision in barred}
+        code = next(code for code in ("unknown_agency", "peer_not_usable", "policy_denied") if code in codes)
+        raise OperationError(code, f"nothing was posted; these recipients cannot have it: {reasons}", rest)
+
+
+def _error_code(decision: Decision) -> str:
+    if decision.bar is None:
+        return ""
+    if decision.bar.value in ("unknown_agency", "ourselves"):
+        return "unknown_agency"
+    return "peer_not_usable" if decision.bar in PEER_BARS else "policy_denied"

@@ -1,0 +1,381 @@
+"""The contract's documents about messages (docs/CLI.md §3: P, R, inbox, show, case, why), built from stored rows each time they are asked for.
+
+Owns how state, reason and next step are shown. It writes nothing; what it shows is a function of the rows (promises P5, P6).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from exchange.compose import PRECEDENCE_NAMES
+from exchange.delivery import DECISIONS, END_STATES, State, at_least, highest
+from keys.epochs import choose_key
+from keys.ids import AgencyId, EnvelopeId, MessageId, format_uuid, parse_uuid
+from keys.errors import EncodingError
+from keys.trust import AnchorLife, Trust, anchor_life
+from nodes.errors import OperationError
+from nodes.identity import Identity
+from nodes.peers import Peer, Peers
+from nodes.sentences import next_step, waiting_sentence
+from nodes.store.contract import AckRow, Direction, MessageRow, OutboundRow, RecipientRow, StatementRow, Store
+from nodes.vault import AckBody, StoredHeadline, Vault
+
+Document = dict[str, Any]
+
+# An update whose alert has not come yet waits this long before it is shown alone (DESIGN 8); flash and cancel do not wait.
+ORPHAN_WAIT_MS = 10_000
+MIN_SUFFIX = 4
+UNLIMITED = 1_000_000
+
+
+def timestamp(ms: int | None) -> str | None:
+    """RFC 3339, UTC, milliseconds, `Z`."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Reading:
+    """Builds documents."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        peers: Peers,
+        store: Store,
+        vault: Vault,
+        clock: Callable[[], int],
+        disk_low: Callable[[], bool],
+    ) -> None:
+        self._identity = identity
+        self._peers = peers
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._disk_low = disk_low
+
+    # --- which message is meant
+
+    async def find(self, reference: str) -> MessageRow:
+        """The message that an id, or its last four or more characters, names. Raises OperationError (unknown_id, ambiguous_id)."""
+        digits = reference.strip().lower().replace("-", "")
+        if len(digits) < MIN_SUFFIX or any(digit not in "0123456789abcdef" for digit in digits):
+            raise OperationError(
+                "unknown_id",
+                f"{reference!r} is no message id",
+                "give the full id, or its last 4 or more characters, as `tocsin inbox` shows them",
+            )
+        rows = await self._store.messages_by_suffix(digits)
+        shown = [row for row in rows if row.shown] or rows
+        if not shown:
+            raise OperationError("unknown_id", f"no message ends in {reference!r}", "tocsin inbox lists what is here")
+        if len(shown) > 1:
+            candidates = ", ".join(format_uuid(row.message_id) for row in shown)
+            raise OperationError("ambiguous_id", f"{reference!r} fits {len(shown)} messages: {candidates}", "give more characters")
+        return shown[0]
+
+    async def case(self, case_id: str) -> list[MessageRow]:
+        """All shown messages of a case, oldest first. Raises OperationError(unknown_id)."""
+        rows = []
+        for row in await self._store.messages_of_case(self._vault.case_tag(case_id)):
+            headline = self._vault.headline(row)
+            if row.shown and headline is not None and headline.case_id == case_id:
+                rows.append(row)
+        if not rows:
+            raise OperationError("unknown_id", f"no message of case {case_id!r} is here", "tocsin inbox lists what is here")
+        return rows
+
+    @staticmethod
+    def is_case(reference: str) -> bool:
+        """Case ids hold slashes; message ids never do."""
+        return "/" in reference
+
+    # --- R and P
+
+    async def message(self, row: MessageRow, *, repeated: bool = False) -> Document:
+        """P: one message of ours."""
+        headline = self._headline(row)
+        return {
+            "v": 1,
+            "message_id": format_uuid(row.message_id),
+            "case_id": headline.case_id,
+            "kind": headline.kind,
+            "revision": headline.revision,
+            "precedence": headline.precedence,
+            "posted_at": timestamp(row.at),
+            "content_sha256": headline.content_sha256,
+            "repeated": repeated,
+            "recipients": await self.recipients(row),
+        }
+
+    async def recipients(self, row: MessageRow) -> list[Document]:
+        """R for each recipient of a message of ours, by agency."""
+        headline = self._headline(row)
+        recipients = await self._store.recipients(row.message_id)
+        outbound = await self._store.outbound_of_message(row.message_id)
+        statements = await self._store.statements([envelope.envelope_id for envelope in outbound])
+        acks = (await self._store.acks(row.sender, [row.message_id])).get(row.message_id, [])
+        said = [(ack, self._counted(ack, headline)) for ack in acks]
+        documents = []
+        for recipient in sorted(recipients, key=lambda entry: entry.agency):
+            mine = {envelope.envelope_id for envelope in outbound if envelope.agency == recipient.agency}
+            documents.append(
+                self._recipient(
+                    recipient,
+                    [s for s in statements if s.envelope_id in mine],
+                    [(ack, body) for ack, body in said if ack.by == recipient.agency and body is not None],
+                )
+            )
+        return documents
+
+    def _recipient(self, row: RecipientRow, statements: Sequence[StatementRow], acks: Sequence[tuple[AckRow, AckBody]]) -> Document:
+        state = highest([State(row.state.value), *(State(body.level) for _, body in acks)])
+        receipts = [
+            {
+                "level": statement.level,
+                "at": timestamp(statement.at),
+                "by": statement.agency,
+                "officer": None,
+                "cause": statement.code,
+                "text": None,
+                "verified": True,
+            }
+            for statement in statements
+        ] + [
+            {
+                "level": body.level,
+                "at": timestamp(body.at),
+                "by": ack.by,
+                "officer": body.officer,
+                "cause": body.cause,
+                "text": body.text,
+                "verified": True,
+            }
+            for ack, body in acks
+        ]
+        receipts.sort(key=lambda receipt: str(receipt["at"]))
+        waiting = state in (State.QUEUED, State.IN_CUSTODY)
+        reason = self.waiting_reason(row) if waiting else (row.reason if state is State.REFUSED else None)
+        return {
+            "agency": row.agency,
+            "state": state.value,
+            "reason": reason,
+            "custodian": None,
+            "envelope_id": format_uuid(row.envelope_id),
+            "updated_at": max([str(timestamp(row.updated_at)), *(str(receipt["at"]) for receipt in receipts)]),
+            "expires_at": timestamp(row.deliver_by),
+            "next_attempt_at": timestamp(self._next_attempt(row)) if waiting else None,
+            "erased_at": None,
+            "receipts": receipts,
+        }
+
+    def waiting_reason(self, row: RecipientRow) -> str:
+        """Why a queued message has not gone: the first that holds, in the contract's order."""
+        now = self._clock()
+        peer = self._peers.get(row.agency)
+        if peer is None or peer.trust is Trust.SUSPENDED or peer.trust is Trust.REMOVED:
+            return "peer_suspended"
+        if peer.trust is Trust.PENDING:
+            return "peer_pending"
+        if anchor_life(peer.anchor, now) is AnchorLife.OVER and row.precedence > 1:
+            return "anchor_expired"
+        if self._disk_low():
+            return "disk_low"
+        line = peer.line
+        if line.bar == "peer_does_not_trust_us":
+            return "peer_does_not_trust_us"
+        if line.reachable is None and not line.failures:
+            return "connecting"
+        if line.bar == "unreachable":
+            return "unreachable"
+        if line.failures:
+            return "backoff"
+        if not row.sealed and choose_key(list(peer.epoch_keys.values()), now) is None:
+            return "no_epoch_key"
+        return row.reason or "connecting"
+
+    def _next_attempt(self, row: RecipientRow) -> int | None:
+        peer = self._peers.get(row.agency)
+        line = 0 if peer is None or not peer.line.failures else peer.line.next_attempt_at
+        return max(line, row.next_attempt_at or 0) or None
+
+    async def why(self, row: MessageRow, to: AgencyId | None) -> Document:
+        """Where each recipient stands, in a sentence, and what to do."""
+        recipients = []
+        rows = {entry.agency: entry for entry in await self._store.recipients(row.message_id)}
+        for document in await self.recipients(row):
+            agency = document["agency"]
+            if to is not None and agency != to:
+                continue
+            peer = self._peers.get(agency)
+            name = agency if peer is None else peer.row.name
+            phone = None if peer is None or peer.profile is None else peer.profile.contact
+            line_failures = 0 if peer is None else peer.line.failures
+            recipients.append(
+                {
+                    "agency": agency,
+                    "state": document["state"],
+                    "reason": document["reason"],
+                    "sentence": waiting_sentence(name, document),
+                    "next_step": next_step(agency, phone, document, format_uuid(row.message_id)),
+                    "next_attempt_at": document["next_attempt_at"],
+                    "attempts": max(line_failures, rows[agency].attempts),
+                }
+            )
+        if to is not None and not recipients:
+            raise OperationError("unknown_agency", f"this message was not sent to {to}", "tocsin track shows to whom it went")
+        return {"v": 1, "message_id": format_uuid(row.message_id), "recipients": recipients}
+
+    # --- messages as readers see them
+
+    async def inbox(self, *, since: int | None, limit: int | None, unacknowledged: bool) -> Document:
+        """Messages received, newest first."""
+        rows = await self._store.inbox(since, limit or UNLIMITED, unacknowledged)
+        acks = await self._own_acks(rows)
+        documents = []
+        for row in rows:
+            headline = self._vault.headline(row)
+            if headline is not None and not await self._held_back(row, headline):
+                documents.append(await self._inbox_entry(row, headline, acks.get((row.sender, row.message_id), [])))
+        return {"v": 1, "messages": documents}
+
+    async def inbox_entry(self, row: MessageRow) -> Document:
+        """One message as the inbox lists it, for `watch`."""
+        acks = (await self._own_acks([row])).get((row.sender, row.message_id), [])
+        return await self._inbox_entry(row, self._headline(row), acks)
+
+    async def _inbox_entry(self, row: MessageRow, headline: StoredHeadline, acks: Sequence[AckBody]) -> Document:
+        opened_at, decision, decided_at = _own_words(acks)
+        return {
+            "message_id": format_uuid(row.message_id),
+            "case_id": headline.case_id,
+            "kind": headline.kind,
+            "revision": headline.revision,
+            "status": headline.status,
+            "from": row.sender,
+            "precedence": headline.precedence,
+            "summary": headline.summary,
+            "received_at": timestamp(row.at),
+            "opened_at": opened_at,
+            "decision": decision,
+            "decided_at": decided_at,
+            "superseded_by": await self._superseded_by(row, headline),
+            "expires_at": timestamp(headline.expires_at),
+        }
+
+    async def show(self, row: MessageRow) -> Document:
+        """One message with its content, as committed."""
+        headline = self._headline(row)
+        content = self._vault.content(row)
+        acks = (await self._own_acks([row])).get((row.sender, row.message_id), [])
+        opened_at, decision, decided_at = _own_words(acks)
+        return {
+            "v": 1,
+            "message_id": format_uuid(row.message_id),
+            "case_id": headline.case_id,
+            "kind": headline.kind,
+            "revision": headline.revision,
+            "direction": row.direction.value,
+            "from": row.sender,
+            "precedence": headline.precedence,
+            "received_at": timestamp(row.at),
+            "opened_at": opened_at,
+            "decision": decision,
+            "decided_at": decided_at,
+            "superseded_by": await self._superseded_by(row, headline),
+            "content_sha256": headline.content_sha256,
+            "content": None if content is None else json.loads(content),
+        }
+
+    async def case_document(self, case_id: str, *, content: bool) -> Document:
+        """A case: its state and its messages, as show-documents (`content`) or, those of ours, as P."""
+        rows = await self.case(case_id)
+        messages = []
+        for row in rows:
+            if content or row.direction is Direction.IN:
+                messages.append(await self.show(row))
+            else:
+                messages.append(await self.message(row))
+        return {"v": 1, "case_id": case_id, "state": self.case_state(rows), "messages": messages}
+
+    def case_state(self, rows: Sequence[MessageRow]) -> str:
+        """Where a case stands by the newest words of its originator."""
+        state, expires_at = "active", None
+        for row in rows:
+            headline = self._vault.headline(row)
+            if headline is None:
+                continue
+            match headline.kind:
+                case "alert" | "update" | "renew":
+                    state, expires_at = ("suspended" if headline.suspended else "active"), headline.expires_at or expires_at
+                case "cancel":
+                    state = "cancelled"
+                case "resolve":
+                    state = "resolved"
+        if state == "active" and expires_at is not None and expires_at <= self._clock():
+            return "expired"
+        return state
+
+    # --- parts
+
+    def _headline(self, row: MessageRow) -> StoredHeadline:
+        headline = self._vault.headline(row)
+        if headline is None:
+            raise OperationError("wrong_state", "the content of this message was erased", "its receipts remain: tocsin evidence export")
+        return headline
+
+    def _counted(self, row: AckRow, headline: StoredHeadline) -> AckBody | None:
+        """An ack counts if it names exactly the content that was sealed (PROTOCOL §11)."""
+        body = self._vault.ack(row)
+        return body if body is not None and body.content_sha256 == headline.content_sha256 else None
+
+    async def _own_acks(self, rows: Sequence[MessageRow]) -> dict[tuple[AgencyId, MessageId], list[AckBody]]:
+        by_sender: dict[AgencyId, list[MessageId]] = {}
+        for row in rows:
+            by_sender.setdefault(row.sender, []).append(row.message_id)
+        found: dict[tuple[AgencyId, MessageId], list[AckBody]] = {}
+        for sender, ids in by_sender.items():
+            for message_id, acks in (await self._store.acks(sender, ids)).items():
+                bodies = [self._vault.ack(ack) for ack in acks if ack.by == self._identity.agency]
+                found[(sender, message_id)] = [body for body in bodies if body is not None]
+        return found
+
+    async def _superseded_by(self, row: MessageRow, headline: StoredHeadline) -> str | None:
+        own_id = format_uuid(row.message_id)
+        for other in await self._store.messages_of_case(self._vault.case_tag(headline.case_id)):
+            stored = self._vault.headline(other) if other.sender == row.sender and other.message_id != row.message_id else None
+            if stored is not None and stored.supersedes == own_id:
+                return format_uuid(other.message_id)
+        return None
+
+    async def _held_back(self, row: MessageRow, headline: StoredHeadline) -> bool:
+        if headline.supersedes is None or headline.kind == "cancel" or headline.precedence == "flash":
+            return False
+        if self._clock() - row.at >= ORPHAN_WAIT_MS:
+            return False
+        return await self._store.message(row.sender, MessageId(parse_uuid(headline.supersedes))) is None
+
+
+def _own_words(acks: Sequence[AckBody]) -> tuple[str | None, str | None, str | None]:
+    """(opened_at, decision, decided_at) of this agency about a message received."""
+    opened = [ack.at for ack in acks]
+    decided = [ack for ack in acks if ack.level in {state.value for state in DECISIONS}]
+    decision = highest([State(ack.level) for ack in decided]).value if decided else None
+    decided_at = next((ack.at for ack in decided if ack.level == decision), None)
+    return timestamp(min(opened)) if opened else None, decision, timestamp(decided_at)
+
+
+def wait_exit(recipients: Sequence[Document]) -> int:
+    """Exit of `--wait` for the state each recipient is in (docs/CLI.md §3)."""
+    states = [State(recipient["state"]) for recipient in recipients]
+    if any(state in (State.REFUSED, State.EXPIRED) for state in states):
+        return 77
+    return 0 if all(at_least(state, State.STORED) for state in states) else 75
+
+
+def settled(recipients: Sequence[Document]) -> bool:
+    """True when waiting any longer changes nothing."""
+    return all(State(recipient["state"]) in END_STATES for recipient in recipients)

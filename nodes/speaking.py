@@ -1,0 +1,493 @@
+"""The verbs by which an analyst speaks: post, update, cancel, resolve, renew, note, ack, resend. Owns what each verb fills in for the analyst.
+
+Delivery, state and screens are elsewhere. A verb either commits whole or changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from exchange.alerts import (
+    Completed,
+    Defaults,
+    DutyContact,
+    InvalidAlert,
+    MarkingContradiction,
+    Originator,
+    Reference,
+    build_ack,
+    build_cancel,
+    build_note,
+    build_renew,
+    build_resolve,
+    build_test,
+    complete,
+    diff,
+    parse_input,
+)
+from exchange.compose import PRECEDENCE_NAMES
+from exchange.delivery import State
+from keys.errors import EncodingError
+from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
+from keys.randomness import new_message_id
+from nodes.config import NodeConfig
+from nodes.errors import OperationError, Problem
+from nodes.events import Events, RecipientMoved
+from nodes.identity import Identity
+from nodes.operators import Operators
+from nodes.posting import OwnAck, Posted, Posting
+from nodes.reading import Document, Reading, settled, timestamp, wait_exit
+from nodes.local_api import Answer
+from nodes.store.contract import Direction, MachineState, MessageRow, OperatorRow, PutMeta, Store
+from nodes.vault import AckBody, StoredHeadline, Vault
+
+# Kinds that carry the full state of a case; the newest of them is what an update supersedes.
+STATE_KINDS = ("alert", "update", "renew")
+CLOSING_KINDS = ("cancel", "resolve")
+MAX_WAIT_S = 3_600.0
+
+
+class CaseNumbers:
+    """Draws case ids of this agency: PREFIX/YEAR/000017. A number lost with a failed post stays a gap."""
+
+    def __init__(self, prefix: str, last: dict[int, int]) -> None:
+        self._prefix = prefix
+        self._last = last
+
+    def draw(self, year: int) -> tuple[str, PutMeta]:
+        """The next case id and the row that remembers it."""
+        number = self._last.get(year, 0) + 1
+        self._last[year] = number
+        return f"{self._prefix}/{year}/{number:06d}", PutMeta(f"case/{year}", number.to_bytes(8, "big"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A case of this agency, as an own verb needs it."""
+
+    case_id: str
+    rows: Sequence[MessageRow]
+    newest: MessageRow  # the newest message of ours that carries its state
+    headline: StoredHeadline
+    document: Document
+
+
+class Speaking:
+    """Implements the verbs."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        config: NodeConfig,
+        posting: Posting,
+        reading: Reading,
+        store: Store,
+        vault: Vault,
+        operators: Operators,
+        events: Events,
+        cases: CaseNumbers,
+        clock: Callable[[], int],
+        check_writable: Callable[[str], None],
+    ) -> None:
+        self._identity = identity
+        self._config = config
+        self._posting = posting
+        self._reading = reading
+        self._store = store
+        self._vault = vault
+        self._operators = operators
+        self._events = events
+        self._cases = cases
+        self._clock = clock
+        self._check_writable = check_writable
+
+    # --- verbs
+
+    async def post(self, caller: OperatorRow, args: Document) -> Answer:
+        """`post`, and `post --explain`."""
+        text = _content(args)
+        recipients = self._recipients(args.get("to"))
+        message_id = _message_id(args)
+        digest = sha256(text + b"\0" + ",".join(recipients).encode()).hexdigest()
+        explain = bool(args.get("explain"))
+        if not explain:
+            earlier = await self._posting.earlier(message_id, digest)
+            if earlier is not None:
+                return await self._answer(earlier, args)
+        tree = _parsed(text)
+        number = None
+        if not tree.get("case_id"):
+            year = int(str(timestamp(self._clock()))[:4])
+            case_id, number = self._cases.draw(year)
+            case_id = f"{self._config.case_prefix}/{year}/000000" if explain else case_id
+        else:
+            case_id = str(tree["case_id"])
+        completed = _completed(tree, self._defaults(caller, message_id, case_id))
+        if explain:
+            return Answer(await self._explain(completed, recipients))
+        if not recipients:
+            raise OperationError("usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default")
+        self._check_writable(completed.headline.precedence)
+        posted = await self._posting.post(
+            completed, recipients, input_sha256=digest, extra_ops=() if number is None else (number,), audit=self._audit(caller, "disclosure", message_id, recipients)
+        )
+        return await self._answer(posted, args)
+
+    async def update(self, caller: OperatorRow, args: Document) -> Answer:
+        """`update CASE F`: the complete new state, superseding the newest."""
+        text = _content(args)
+        case = await self._own_case(str(args["case"]))
+        tree = _parsed(text)
+        tree["kind"] = "update"
+        tree["case_id"] = case.case_id
+        tree.setdefault("precedence", case.headline.precedence)
+        if not tree.get("why"):
+            tree["why"] = args.get("why") or "new_fact"
+        return await self._follow_up(caller, args, case, tree, text)
+
+    async def cancel(self, caller: OperatorRow, args: Document) -> Answer:
+        """`cancel CASE`: action stops; nothing is erased."""
+        case = await self._own_case(str(args["case"]))
+        return await self._follow_up(caller, args, case, build_cancel(args.get("reason"), args.get("text")))
+
+    async def resolve(self, caller: OperatorRow, args: Document) -> Answer:
+        """`resolve CASE`: the outcome; everybody stands down."""
+        case = await self._own_case(str(args["case"]))
+        return await self._follow_up(caller, args, case, build_resolve(args.get("outcome"), args.get("text")))
+
+    async def renew(self, caller: OperatorRow, args: Document) -> Answer:
+        """`renew CASE --until T`."""
+        case = await self._own_case(str(args["case"]))
+        return await self._follow_up(caller, args, case, build_renew(args.get("until"), args.get("necessity")))
+
+    async def note(self, caller: OperatorRow, args: Document) -> Answer:
+        """`note CASE TEXT`: free text in the thread of a case, from anybody who holds it."""
+        rows = await self._reading.case(str(args["case"]))
+        headline = self._vault.headline(rows[-1])
+        if headline is None:
+            raise OperationError("wrong_state", "the content of this case was erased", "")
+        about = _reference("related", rows[-1], headline)
+        senders = [row.sender for row in rows if row.direction is Direction.IN]
+        recipients = self._recipients(args.get("to")) or await self._case_recipients(rows, extra=senders)
+        tree = build_note(str(args.get("text") or ""))
+        return await self._post_tree(caller, args, tree, headline, recipients, references=(about,), revision=headline.revision)
+
+    async def ack(self, caller: OperatorRow, args: Document) -> Answer:
+        """`ack ID`: accept, reject or actioned; without an earlier `show` it says opened too."""
+        level = str(args["level"])
+        row = await self._reading.find(str(args["id"]))
+        if row.direction is not Direction.IN or not row.shown:
+            raise OperationError("wrong_state", "only a message received can be acknowledged", "tocsin inbox lists those")
+        officer = self._officer(caller, args)
+        said = await self._said(row)
+        decided = next((body for body in reversed(said) if body.level in ("accepted", "rejected", "actioned")), None)
+        same = next((body for body in said if body.level == level), None)
+        if same is not None and (decided is None or decided.level == level or level == "accepted"):
+            return Answer(_ack_document(row, same))
+        if decided is not None and not (decided.level == "accepted" and level == "actioned"):
+            raise OperationError(
+                "wrong_state",
+                f"this message was already {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
+                "a decision is corrected by a note: tocsin note CASE -",
+            )
+        if not said:
+            await self._acknowledge(row, "opened", None, None, officer)
+        body = await self._acknowledge(row, level, args.get("cause"), args.get("text"), officer)
+        return Answer(_ack_document(row, body))
+
+    async def opened(self, caller: OperatorRow, row: MessageRow) -> None:
+        """`opened`, when a person looked for the first time. A program never says it. Failing to send it does not keep anybody from reading."""
+        if row.direction is not Direction.IN or not row.shown or caller.program:
+            return
+        if await self._said(row):
+            return
+        try:
+            await self._acknowledge(row, "opened", None, None, caller.ref)
+        except OperationError as error:
+            if error.error_code not in ("peer_not_usable", "unknown_agency", "policy_denied"):
+                raise
+
+    async def resend(self, caller: OperatorRow, args: Document) -> Answer:
+        """`resend ID --to A`: the same message in a new envelope."""
+        row = await self._reading.find(str(args["id"]))
+        agency = _agency(args.get("to"))
+        recipient = await self._store.recipient(row.message_id, agency)
+        if row.direction is not Direction.OUT or recipient is None:
+            raise OperationError("unknown_agency", f"this message was not sent to {agency}", "tocsin track shows to whom it went")
+        if recipient.state in (MachineState.REFUSED, MachineState.EXPIRED):
+            await self._posting.new_envelope(recipient, reseal=False)
+        elif recipient.state is MachineState.STORED:
+            raise OperationError("wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt")
+        return await self._answer(Posted(row, repeated=False), args)
+
+    async def test(self, caller_ref: str, agency: AgencyId) -> MessageRow:
+        """A sealed test message to one peer, for `doctor`."""
+        message_id = new_message_id()
+        year = int(str(timestamp(self._clock()))[:4])
+        defaults = self._defaults_for(caller_ref, message_id, f"{self._config.case_prefix}/{year}/TEST")
+        posted = await self._posting.post(_completed(build_test("line test"), defaults), [agency])
+        return posted.row
+
+    async def explain(self, caller: OperatorRow, args: Document) -> Answer:
+        """The confirm screen's facts: what `post` would do, and with whom."""
+        return await self.post(caller, {**args, "explain": True, "id": args.get("id") or format_uuid(new_message_id())})
+
+    # --- parts
+
+    async def _follow_up(self, caller: OperatorRow, args: Document, case: _Case, tree: Document, text: bytes | None = None) -> Answer:
+        added = self._recipients(args.get("to"))
+        recipients = await self._case_recipients(case.rows, extra=added)
+        if tree.get("kind") == "update":
+            tree.setdefault("changed", diff(case.document, tree))
+        supersedes = _reference("supersedes", case.newest, case.headline)
+        return await self._post_tree(
+            caller, args, tree, case.headline, recipients, references=(supersedes,), revision=case.headline.revision + 1, text=text
+        )
+
+    async def _post_tree(
+        self,
+        caller: OperatorRow,
+        args: Document,
+        tree: Document,
+        headline: StoredHeadline,
+        recipients: Sequence[AgencyId],
+        *,
+        references: tuple[Reference, ...],
+        revision: int,
+        text: bytes | None = None,
+    ) -> Answer:
+        message_id = _message_id(args)
+        stable = text if text is not None else json.dumps(tree, sort_keys=True).encode()
+        digest = sha256(stable + b"\0" + headline.case_id.encode()).hexdigest()
+        earlier = await self._posting.earlier(message_id, digest)
+        if earlier is not None:
+            return await self._answer(earlier, args)
+        if not recipients:
+            raise OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
+        tree.setdefault("precedence", headline.precedence)
+        tree.setdefault("status", headline.status)
+        defaults = replace(
+            self._defaults(caller, message_id, headline.case_id), references=references, revision=revision
+        )
+        completed = _completed(tree, defaults)
+        self._check_writable("flash" if completed.headline.kind in CLOSING_KINDS else completed.headline.precedence)
+        posted = await self._posting.post(
+            completed, recipients, input_sha256=digest, audit=self._audit(caller, "disclosure", message_id, recipients)
+        )
+        return await self._answer(posted, args)
+
+    async def _own_case(self, case_id: str) -> _Case:
+        rows = await self._reading.case(case_id)
+        mine = []
+        for row in rows:
+            headline = self._vault.headline(row)
+            if row.direction is Direction.OUT and headline is not None and headline.kind in (*STATE_KINDS, *CLOSING_KINDS):
+                mine.append((row, headline))
+        if not mine:
+            raise OperationError(
+                "policy_denied", f"case {case_id} belongs to another agency", "only its originator moves it; tocsin note answers it"
+            )
+        newest, headline = mine[-1]
+        if headline.kind in CLOSING_KINDS:
+            raise OperationError("wrong_state", f"case {case_id} is already closed ({headline.kind})", "open a new case: tocsin post")
+        full = next((row for row, head in reversed(mine) if head.kind in ("alert", "update")), newest)
+        content = self._vault.content(full)
+        return _Case(case_id, rows, newest, headline, {} if content is None else json.loads(content))
+
+    async def _case_recipients(self, rows: Sequence[MessageRow], extra: Sequence[AgencyId]) -> list[AgencyId]:
+        """Everybody the case was sent to and who did not refuse it, and those added. Never silently fewer."""
+        found: dict[AgencyId, None] = {}
+        for row in rows:
+            if row.direction is Direction.OUT:
+                for recipient in await self._store.recipients(row.message_id):
+                    if recipient.state is not MachineState.REFUSED:
+                        found[recipient.agency] = None
+        return list(dict.fromkeys([*found, *(agency for agency in extra if agency != self._identity.agency)]))
+
+    async def _acknowledge(self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None) -> AckBody:
+        headline = self._vault.headline(row)
+        if headline is None:
+            raise OperationError("wrong_state", "the content of this message was erased", "")
+        now = self._clock()
+        message_id = new_message_id()
+        tree = build_ack(
+            message_id=format_uuid(row.message_id),
+            content_sha256=headline.content_sha256,
+            level=level,
+            cause=cause,
+            officer=officer,
+            at_ms=now,
+            text=text,
+        )
+        tree.setdefault("precedence", headline.precedence)
+        tree.setdefault("status", headline.status)
+        defaults = replace(
+            self._defaults_for(officer or "", message_id, headline.case_id),
+            references=(_reference("replies_to", row, headline),),
+            revision=headline.revision,
+        )
+        body = AckBody(level=level, cause=cause, officer=officer, text=text, at=now, content_sha256=headline.content_sha256)
+        await self._posting.post(
+            _completed(tree, defaults), [row.sender], own_ack=OwnAck(row.message_id, row.sender, body)
+        )
+        return body
+
+    async def _said(self, row: MessageRow) -> list[AckBody]:
+        acks = (await self._store.acks(row.sender, [row.message_id])).get(row.message_id, [])
+        bodies = [self._vault.ack(ack) for ack in acks if ack.by == self._identity.agency]
+        return [body for body in bodies if body is not None]
+
+    def _officer(self, caller: OperatorRow, args: Document) -> str:
+        named = args.get("officer")
+        if caller.program and not named:
+            raise OperationError("not_permitted", f"{caller.ref} is a program: it cannot decide", "name the officer who did: --officer REF")
+        return str(named or caller.ref)
+
+    async def _explain(self, completed: Completed, recipients: Sequence[AgencyId]) -> Document:
+        headline = completed.headline
+        decisions = self._posting.decisions(completed, recipients, self._clock())
+        return {
+            "v": 1,
+            "message_id": None,
+            "case_id": headline.case_id,
+            "kind": headline.kind,
+            "revision": headline.revision,
+            "precedence": headline.precedence,
+            "posted_at": None,
+            "content_sha256": sha256(completed.content).hexdigest(),
+            "repeated": False,
+            "recipients": [],
+            "would_send": [
+                {
+                    "agency": decision.agency,
+                    "allowed": decision.allowed,
+                    "reason": None if decision.bar is None else decision.bar.value,
+                    "via": [],
+                    "view": "full",
+                    "size": decision.size,
+                }
+                for decision in decisions
+            ],
+            "defaulted": list(completed.defaulted),
+            "expires_at": timestamp(headline.expires_at_ms),
+        }
+
+    async def _answer(self, posted: Posted, args: Document) -> Answer:
+        wait_s = min(float(args.get("wait_s") or 0), MAX_WAIT_S)
+        document = await self._reading.message(posted.row, repeated=posted.repeated)
+        if wait_s <= 0:
+            return Answer(document)
+        with self._events.listen() as news:
+            try:
+                async with asyncio.timeout(wait_s):
+                    document = await self._reading.message(posted.row, repeated=posted.repeated)
+                    while not settled(document["recipients"]):
+                        event = await news.get()
+                        if isinstance(event, RecipientMoved) and event.message_id == posted.row.message_id:
+                            document = await self._reading.message(posted.row, repeated=posted.repeated)
+            except TimeoutError:
+                document = await self._reading.message(posted.row, repeated=posted.repeated)
+        return Answer(document, wait_exit(document["recipients"]))
+
+    def _recipients(self, given: Any) -> list[AgencyId]:
+        names = given if isinstance(given, list) else str(given or "").split(",")
+        return list(dict.fromkeys(_agency(name) for name in names if str(name).strip()))
+
+    def _defaults(self, caller: OperatorRow, message_id: MessageId, case_id: str) -> Defaults:
+        return self._defaults_for(caller.ref, message_id, case_id)
+
+    def _defaults_for(self, officer: str, message_id: MessageId, case_id: str) -> Defaults:
+        config = self._config
+        return Defaults(
+            originator=Originator(
+                agency_id=self._identity.agency,
+                country=config.country,
+                agency_name=config.name,
+                unit=config.unit,
+                officer_ref=officer or "node",
+                duty_contact=DutyContact(phone=config.contact, secure_address=None, languages=tuple(config.languages), available_24x7=True),
+            ),
+            languages=tuple(config.languages),
+            legal_basis=tuple(config.legal_basis),
+            now_ms=self._clock(),
+            message_id=format_uuid(message_id),
+            case_id=case_id,
+        )
+
+    def _audit(self, caller: OperatorRow, operation: str, message_id: MessageId, to: Sequence[AgencyId]) -> tuple[bytes, ...]:
+        body = {"operation": operation, "who": caller.ref, "at": self._clock(), "message_id": format_uuid(message_id), "to": list(to)}
+        return (self._vault.audit_entry(body),)
+
+
+def _content(args: Document) -> bytes:
+    if args.get("content_base64") is not None:
+        return base64.b64decode(str(args["content_base64"]))
+    return str(args.get("content") or "").encode()
+
+
+def _message_id(args: Document) -> MessageId:
+    given = args.get("id")
+    if not given:
+        return new_message_id()
+    try:
+        return MessageId(parse_uuid(str(given)))
+    except EncodingError as error:
+        raise OperationError("usage", f"{given!r} is no message id", "a UUID, for example 0193a5b2-7c1e-4d3a-9f00-1234567890ab") from error
+
+
+def _agency(name: Any) -> AgencyId:
+    try:
+        return parse_agency_id(str(name or "").strip().lower())
+    except EncodingError as error:
+        raise OperationError("unknown_agency", f"{name!r} is no agency id", "for example bka.de; tocsin peer list shows them") from error
+
+
+def _parsed(text: bytes) -> Document:
+    try:
+        return parse_input(text)
+    except InvalidAlert as error:
+        raise _invalid(error) from error
+
+
+def _completed(tree: Document, defaults: Defaults) -> Completed:
+    try:
+        return complete(tree, defaults)
+    except InvalidAlert as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: InvalidAlert) -> OperationError:
+    problems = tuple(Problem(p.path, p.rule, p.message, p.example) for p in error.problems)
+    if isinstance(error, MarkingContradiction):
+        return OperationError("marking_contradiction", "the handling markings contradict each other; nothing was posted", "mend the fields below", problems)
+    code = "too_large" if any(problem.rule == "too_large" for problem in problems) else "invalid_alert"
+    number = len(problems)
+    return OperationError(code, f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted", "mend the fields below and post again", problems)
+
+
+def _reference(role: str, row: MessageRow, headline: StoredHeadline) -> Reference:
+    return Reference(
+        role=role,
+        message_id=format_uuid(row.message_id),
+        originator=row.sender,
+        sent_at_ms=headline.sent_at,
+        sha256=headline.content_sha256,
+    )
+
+
+def _ack_document(row: MessageRow, body: AckBody) -> Document:
+    return {
+        "v": 1,
+        "message_id": format_uuid(row.message_id),
+        "level": body.level,
+        "cause": body.cause,
+        "at": timestamp(body.at),
+        "officer": body.officer,
+    }

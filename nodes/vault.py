@@ -1,0 +1,166 @@
+"""Messages at rest (DESIGN 9, promise P9): what of a message goes into the store, sealed, and how it comes out again.
+
+Owns the sealed columns' contents. It knows neither SQL nor who may read; erasing a wrapped key makes its columns mute for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from exchange.alerts import Headline
+from keys.ids import AgencyId, MessageId
+from keys.sealing import AtRestKey, ContentKey
+from nodes.store.contract import AckRow, Direction, DraftRow, MessageRow
+
+_HEADLINE = b"headline"
+_CONTENT = b"content"
+_OPENING = b"opening"
+_ACK = b"ack"
+_DRAFT = b"draft"
+_AUDIT = b"audit"
+_CASE_TAG = b"case"
+
+# Sealed small columns are padded to this step, so that their length does not tell "accepted" from "rejected" or one name from another.
+_PAD_STEP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHeadline:
+    """What lists need of a message without opening its content. Held sealed."""
+
+    kind: str
+    case_id: str
+    revision: int
+    status: str
+    precedence: str
+    summary: str
+    sent_at: int
+    expires_at: int | None
+    supersedes: str | None
+    supersedes_sender: str | None
+    replies_to: str | None
+    content_sha256: str
+    input_sha256: str | None = None  # of the bytes posted: a repeat with the same id must bring the same
+    log_reads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AckBody:
+    """What a human said about a message. Held sealed."""
+
+    level: str
+    cause: str | None
+    officer: str | None
+    text: str | None
+    at: int
+    content_sha256: str
+
+
+class Vault:
+    """Seals rows on the way into the store and opens them on the way out."""
+
+    def __init__(self, at_rest: AtRestKey) -> None:
+        self._at_rest = at_rest
+
+    def case_tag(self, case_id: str) -> bytes:
+        """Keyed hash under which the messages of a case are found without its id in clear."""
+        return self._at_rest.tag(_CASE_TAG, case_id)
+
+    def message_row(
+        self,
+        *,
+        message_id: MessageId,
+        sender: AgencyId,
+        direction: Direction,
+        at: int,
+        precedence: int,
+        shown: bool,
+        headline: StoredHeadline,
+        content: bytes,
+    ) -> tuple[MessageRow, ContentKey]:
+        """The row of a new message and the key its other sealed columns use."""
+        key = self._at_rest.new_content_key()
+        row = MessageRow(
+            message_id=message_id,
+            sender=sender,
+            direction=direction,
+            at=at,
+            precedence=precedence,
+            shown=shown,
+            case_tag=self.case_tag(headline.case_id),
+            wrapped_key=key.wrapped,
+            sealed_headline=key.seal(_padded(asdict(headline)), _HEADLINE),
+            sealed_content=key.seal(content, _CONTENT),
+        )
+        return row, key
+
+    def headline(self, row: MessageRow) -> StoredHeadline | None:
+        """The headline, or None once the message is erased."""
+        if row.wrapped_key is None:
+            return None
+        return StoredHeadline(**_unpadded(self._at_rest.unwrap(row.wrapped_key).open(row.sealed_headline, _HEADLINE)))
+
+    def content(self, row: MessageRow) -> bytes | None:
+        """The message bytes as committed, or None once erased."""
+        if row.wrapped_key is None:
+            return None
+        return self._at_rest.unwrap(row.wrapped_key).open(row.sealed_content, _CONTENT)
+
+    def key_of(self, row: MessageRow) -> ContentKey | None:
+        """The content key of a stored message, or None once erased."""
+        return None if row.wrapped_key is None else self._at_rest.unwrap(row.wrapped_key)
+
+    @staticmethod
+    def seal_opening(key: ContentKey, opening: bytes) -> bytes:
+        """An envelope's opening, under its message's key: both are erased together."""
+        return key.seal(opening, _OPENING)
+
+    def opening(self, row: MessageRow, sealed: bytes) -> bytes | None:
+        """The opening of an envelope of this message, or None once erased."""
+        key = self.key_of(row)
+        return None if key is None else key.open(sealed, _OPENING)
+
+    def ack_row(self, *, message_id: MessageId, sender: AgencyId, by: AgencyId, carrier_id: MessageId, body: AckBody) -> AckRow:
+        """The row of what `by` said about (sender, message_id). The decision is sealed: a stolen disk must not tell it."""
+        key = self._at_rest.new_content_key()
+        return AckRow(
+            message_id=message_id,
+            sender=sender,
+            by=by,
+            carrier_id=carrier_id,
+            at=body.at,
+            wrapped_key=key.wrapped,
+            sealed_body=key.seal(_padded(asdict(body)), _ACK),
+        )
+
+    def ack(self, row: AckRow) -> AckBody | None:
+        """What was said, or None once erased."""
+        if row.wrapped_key is None:
+            return None
+        return AckBody(**_unpadded(self._at_rest.unwrap(row.wrapped_key).open(row.sealed_body, _ACK)))
+
+    def draft_row(self, draft_id: MessageId, updated_at: int, body: dict[str, Any]) -> DraftRow:
+        """An analyst's unfinished message."""
+        return DraftRow(draft_id, updated_at, self._at_rest.seal(_padded(body), _DRAFT))
+
+    def draft(self, row: DraftRow) -> dict[str, Any]:
+        """The draft as it was saved."""
+        return _unpadded(self._at_rest.open(row.sealed_body, _DRAFT))
+
+    def audit_entry(self, body: dict[str, Any]) -> bytes:
+        """An entry of the audit log: who did what to which message, sealed (LED art. 25)."""
+        return self._at_rest.seal(_padded(body), _AUDIT)
+
+
+def _padded(body: dict[str, Any]) -> bytes:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % _PAD_STEP)
+
+
+def _unpadded(data: bytes) -> dict[str, Any]:
+    body = json.loads(data)
+    if not isinstance(body, dict):
+        raise TypeError("a sealed row holds something else than an object")
+    return body
