@@ -1,0 +1,66 @@
+"""The verbs that need nothing but the program itself: schema, version, help."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from nodes.cli.client import Answer, Document
+from nodes.cli.invocation import Invocation
+from nodes.cli.page import Page
+from nodes.errors import OperationError
+
+
+@click.command
+@click.argument("kind", required=False, metavar="[KIND]")
+@click.pass_obj
+def schema(invocation: Invocation, kind: str | None) -> int:
+    """Print the JSON Schema of a kind of message (of an alert, unless named), as an editor or a program can use it."""
+    from exchange.alerts.schema import json_schema, schema_kinds
+
+    wanted = kind or "alert"
+    if wanted not in schema_kinds():
+        raise OperationError("usage", f"there is no kind {wanted!r}", f"kinds: {', '.join(schema_kinds())}")
+    document = json_schema(wanted)
+    if invocation.as_json:
+        invocation.print_document(document)
+    else:
+        invocation.print_bytes(json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+    return 0
+
+
+@click.command
+@click.pass_obj
+def version(invocation: Invocation) -> int:
+    """Print the version."""
+    return invocation.show(Answer({"v": 1, "version": installed_version()}), _view_version)
+
+
+def installed_version() -> str:
+    """The version of this distribution."""
+    from importlib.metadata import version as version_of
+
+    return version_of("tocsin")
+
+
+def _view_version(document: Document, page: Page) -> None:
+    page.line("tocsin ", document["version"])
+
+
+@click.command
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def help_(context: click.Context, names: tuple[str, ...]) -> int:
+    """Explain a command, or list all."""
+    here = context.find_root()
+    command = here.command
+    for name in names:
+        found = command.get_command(here, name) if isinstance(command, click.Group) else None
+        if found is None:
+            raise click.UsageError(f"there is no command {' '.join(names)!r}", context)
+        command = found
+        here = click.Context(command, info_name=name, parent=here)
+    sys.stdout.write(command.get_help(here) + "\n")
+    return 0

@@ -1,0 +1,97 @@
+"""The entry of `tocsin`: one call from arguments to exit status. Owns the one edge where errors become exits and words.
+
+Imports neither aiohttp, pydantic nor asyncio: a command that talks to the running node is done in the time a person
+does not notice.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from nodes.cli.client import Document
+from nodes.cli.commands import root
+from nodes.cli.invocation import Invocation, error_document, view_error, wants_json
+from nodes.cli.page import Page
+from nodes.errors import ERROR_EXITS, NodeError
+
+EXIT_INTERRUPTED = 130  # what a shell reports for SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status (docs/CLI.md, Exits)."""
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    invocation = Invocation(arguments, as_json=wants_json(arguments))
+    for stream in (sys.stdout, sys.stderr):
+        _show_what_the_locale_lacks(stream)
+    try:
+        return _run(invocation)
+    except NodeError as error:
+        return _fail(invocation, error.document(), error.exit)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if invocation.as_json:
+            document = error_document("usage", "which command?", "tocsin --help")
+            return _fail(invocation, document, ERROR_EXITS["usage"])
+        sys.stderr.write(error.format_message() + "\n")
+        return ERROR_EXITS["usage"]
+    except click.ClickException as error:
+        hint = (
+            f"{error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else "tocsin --help"
+        )
+        return _fail(invocation, error_document("usage", error.format_message(), hint), ERROR_EXITS["usage"])
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`tocsin inbox | head`); nothing more can be said there, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR_EXITS["io_error"]
+    except OSError as error:
+        document = error_document("io_error", f"input or output failed: {error.strerror}")
+        return _fail(invocation, document, ERROR_EXITS["io_error"])
+    except Exception as error:  # noqa: BLE001 # our bug, the last edge: its text may hold content, so only its place is told
+        document = error_document(
+            "internal",
+            f"a bug of the command line: {type(error).__name__} at {_place(error)}",
+            "please report this line",
+        )
+        return _fail(invocation, document, ERROR_EXITS["internal"])
+
+
+def _run(invocation: Invocation) -> int:
+    try:
+        command = root()
+        with command.make_context("tocsin", list(invocation.argv), obj=invocation) as context:
+            status = command.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    return status if isinstance(status, int) else 0
+
+
+def _fail(invocation: Invocation, document: Document, status: int) -> int:
+    if invocation.as_json:
+        invocation.print_document(document)
+    else:
+        page = Page()
+        view_error(document, page)
+        page.print(sys.stderr, terminal=False)
+    return status
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "nodes" in frame.filename or "exchange" in frame.filename]
+    frame = (ours or frames)[-1]
+    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
+
+
+def _show_what_the_locale_lacks(stream: TextIO) -> None:
+    """A letter that the terminal's encoding lacks becomes its number; it must never end the command."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")

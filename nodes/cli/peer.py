@@ -1,0 +1,83 @@
+"""The verbs about peers. Owns the moment of trust: a person types the safety code that the other side said."""
+
+from __future__ import annotations
+
+import click
+
+from nodes.cli.client import Answer
+from nodes.cli.invocation import Invocation
+from nodes.cli.views.peers import view_peer, view_peers
+
+
+@click.command
+@click.argument("card")
+@click.option("--code", metavar="CODE", help="The peer's own safety code, as its `tocsin card` prints it.")
+@click.pass_obj
+def add(invocation: Invocation, card: str, code: str | None) -> int:
+    """Add the peer whose CARD (a file, `-` is standard input) this is. Without its safety code it stays pending."""
+    text = invocation.read_text(card, code="invalid_card")
+    answer = invocation.ask("peer_add", {"card": text, "code": code})
+    if code is None and card != "-" and answer.document.get("trust") == "pending" and invocation.can_ask:
+        answer = _typed_code(invocation, text, answer)
+    return invocation.show(answer, view_peer)
+
+
+def _typed_code(invocation: Invocation, card: str, pending: Answer) -> Answer:
+    agency = str(pending.document.get("agency", ""))
+    invocation.say(agency, " is added, pending.")
+    invocation.say(
+        "Telephone ", agency, " at a number you already know. Ask for the safety code that its `tocsin card` prints."
+    )
+    typed = invocation.question("Type it here (Enter: later): ")
+    return invocation.ask("peer_add", {"card": card, "code": typed}) if typed else pending
+
+
+@click.command
+@click.pass_obj
+def list_(invocation: Invocation) -> int:
+    """List the peers."""
+    return invocation.show(invocation.ask("peer_list"), view_peers)
+
+
+@click.command
+@click.argument("agency")
+@click.pass_obj
+def show(invocation: Invocation, agency: str) -> int:
+    """Show one peer."""
+    return invocation.show(invocation.ask("peer_show", {"agency": agency}), view_peer)
+
+
+@click.command
+@click.argument("agency")
+@click.option("--reason", metavar="T", help="Why, for the record.")
+@click.pass_obj
+def suspend(invocation: Invocation, agency: str, reason: str | None) -> int:
+    """Stop exchanging with AGENCY at once. What is queued for it stays queued."""
+    return invocation.show(invocation.ask("peer_suspend", {"agency": agency, "reason": reason}), view_peer)
+
+
+@click.command
+@click.argument("agency")
+@click.pass_obj
+def resume(invocation: Invocation, agency: str) -> int:
+    """Exchange with AGENCY again; what was queued goes out."""
+    return invocation.show(invocation.ask("peer_resume", {"agency": agency}), view_peer)
+
+
+@click.command
+@click.argument("agency")
+@click.pass_obj
+def remove(invocation: Invocation, agency: str) -> int:
+    """Forget AGENCY. What was exchanged with it stays, and stays provable."""
+    return invocation.show(invocation.ask("peer_remove", {"agency": agency}), view_peer)
+
+
+@click.command
+@click.argument("agency")
+@click.argument("card")
+@click.option("--code", required=True, metavar="CODE", help="The safety code of the new root.")
+@click.pass_obj
+def replace(invocation: Invocation, agency: str, card: str, code: str) -> int:
+    """Take the new root in CARD in place of the one known of AGENCY, because AGENCY said so by telephone."""
+    text = invocation.read_text(card, code="invalid_card")
+    return invocation.show(invocation.ask("peer_replace", {"agency": agency, "card": text, "code": code}), view_peer)

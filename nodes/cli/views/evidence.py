@@ -1,0 +1,56 @@
+"""Evidence on the screen: what a file holds, and what it proves to whom."""
+
+from __future__ import annotations
+
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Page, Piece, Styled
+from nodes.cli.times import show_size, show_time
+from nodes.cli.views.fields import Document, objects, text
+from nodes.cli.words import LEVELS, word
+
+_VERDICTS = {
+    "proved": ("PROVED", GOOD),
+    "not_proved": ("NOT PROVED", CAUTION),
+    "contradicted": ("CONTRADICTED", ALARM),
+}
+
+
+def view_exported(document: Document, page: Page) -> None:
+    """What `evidence export` wrote."""
+    page.line("Written and read back: ", text(document, "file"), f", {show_size(document.get('size'))}", style=GOOD)
+    page.field("message", text(document, "message_id"))
+    page.field("sha256", text(document, "sha256"))
+    page.line("Next: tocsin evidence verify ", text(document, "file"))
+
+
+def view_verified(document: Document, page: Page) -> None:
+    """What a file proves: first under which condition, then the verdict, then each claim."""
+    for anchor in objects(document, "anchors"):
+        if anchor.get("trusted") is not True:
+            page.line(
+                "True if the safety code of ",
+                text(anchor, "agency"),
+                " is ",
+                Styled(text(anchor, "safety_code"), STRONG),
+                ": compare it with a card you trust.",
+            )
+    verdict, style = _VERDICTS.get(text(document, "verdict"), (text(document, "verdict"), ""))
+    page.line(Styled(verdict, style), "  ", text(document, "file"))
+    page.field("message", text(document, "message_id"))
+    page.field("case", text(document, "case_id"))
+    rows: list[tuple[list[Piece], str]] = []
+    for claim in objects(document, "claims"):
+        result, claim_style = _VERDICTS.get(text(claim, "result"), (text(claim, "result"), ""))
+        reason = text(claim, "reason")
+        rows.append(
+            (
+                [
+                    ("  ", word(LEVELS, claim.get("claim"))),
+                    text(claim, "agency"),
+                    show_time(claim.get("at")),
+                    [Styled(result.lower(), claim_style), f" ({reason})" if reason else ""],
+                ],
+                "",
+            )
+        )
+    page.table(["  claim", "by", "at", "result"], rows)
+    page.line("Checked with the keys in the file itself, not with any server.", style=QUIET)

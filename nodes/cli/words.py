@@ -1,0 +1,164 @@
+"""Codes in words for the screen. Owns short words for states and reasons; the vocabulary's labels are the alerts' own.
+
+A code that this version does not know is shown as it came: an unknown code is never "none".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+PRECEDENCES = ("flash", "immediate", "urgent", "priority", "routine")
+
+STATES: Mapping[str, str] = {
+    "queued": "waiting here",
+    "in_custody": "held by a relay",
+    "expired": "EXPIRED, outcome not known",
+    "refused": "REFUSED by their machine",
+    "stored": "delivered, nobody has looked",
+    "opened": "opened, no decision",
+    "accepted": "accepted",
+    "rejected": "REJECTED",
+    "actioned": "acted on",
+}
+
+LEVELS: Mapping[str, str] = {
+    "custody": "taken over by a relay",
+    "stored": "stored",
+    "opened": "opened",
+    "accepted": "accepted",
+    "rejected": "rejected",
+    "actioned": "acted on",
+    "refused": "refused by machine",
+    "erased": "erased",
+    "issued": "issued",
+}
+
+REASONS: Mapping[str, str] = {
+    "peer_pending": "not confirmed here: its safety code was never typed",
+    "peer_suspended": "suspended here",
+    "held_by_operator": "held back by an operator",
+    "anchor_expired": "its card has expired",
+    "disk_low": "our disk is nearly full",
+    "peer_does_not_trust_us": "IT DOES NOT TRUST US: telephone, this is no network fault",
+    "connecting": "first contact",
+    "unreachable": "cannot be reached",
+    "backoff": "failed, will be tried again",
+    "no_epoch_key": "it has sent no key to seal to yet",
+    "malformed": "could not be parsed there",
+    "too_large": "too large for it",
+    "unsupported_version": "its version does not speak ours",
+    "unknown_sender": "it does not know us",
+    "not_trusted": "IT DOES NOT TRUST US: telephone, this is no network fault",
+    "bad_proof": "it does not accept our proof",
+    "key_not_valid": "it does not accept our key yet",
+    "cannot_open": "it had lost the key; sealing anew",
+    "not_for_us": "not its message",
+    "from_future": "one of the two clocks is wrong",
+    "expired_on_arrival": "came after its time",
+    "id_reused": "its id was used for other content",
+    "hop_limit": "passed too many relays",
+    "policy_denied": "a rule does not allow it",
+    "handling_above_ceiling": "its handling cannot be honoured there",
+    "invalid_message": "the document is not valid for its kind",
+    "rate_limited": "it asks to slow down",
+    "internal": "a fault at its node",
+    "unknown_agency": "no such peer here",
+    "ourselves": "that is this agency",
+}
+
+TRUST: Mapping[str, str] = {
+    "pending": "PENDING: its safety code was not typed yet",
+    "trusted": "trusted",
+    "suspended": "SUSPENDED",
+    "removed": "removed",
+}
+
+STATUSES: Mapping[str, str] = {
+    "exercise": "EXERCISE - NOT REAL - TAKE NO ACTION",
+    "test": "TEST - NOT REAL - TAKE NO ACTION",
+    "system": "SYSTEM MESSAGE - NO CASE - TAKE NO ACTION",
+    "draft": "DRAFT - NOT ISSUED - TAKE NO ACTION",
+}
+
+CAVEATS: Mapping[str, str] = {  # L51 as orders: what an officer must not do is read before anything else
+    "POLICE_INVOLVEMENT_SECRET": "KEEP SECRET THAT POLICE ARE INVOLVED",
+    "NO_FAMILY_CONTACT": "DO NOT CALL THE FAMILY",
+    "NO_SUSPECT_CONTACT": "DO NOT CONTACT THE SUSPECT",
+    "NO_MEDIA": "NO WORD TO THE MEDIA",
+    "NO_EMPLOYER": "DO NOT TELL THE EMPLOYER",
+    "NO_DIPLOMATIC_MISSION": "DO NOT TELL THE EMBASSY OR CONSULATE",
+    "NO_PROVIDER_NOTICE": "DO NOT ALERT THE TELECOM OR SERVICE PROVIDER",
+    "DO_NOT_APPROACH": "DO NOT APPROACH",
+    "DO_NOT_STOP_VEHICLE": "DO NOT STOP THE VEHICLE",
+    "CALL_BEFORE_ACTION": "CALL THE ORIGINATOR BEFORE YOU ACT",
+    "SOURCE_SENSITIVE": "PROTECT THE SOURCE",
+    "CHILD_IMAGE_RESTRICTED": "DO NOT PASS ON PICTURES OF THE CHILD",
+    "MINOR_IDENTITY_PROTECTED": "PROTECT THE MINOR'S IDENTITY",
+    "NEGOTIATION_ONGOING": "NEGOTIATION IS UNDER WAY",
+    "VICTIM_REQUESTED_PRIVACY": "THE VICTIM ASKED FOR PRIVACY",
+    "NATIONAL_EYES_ONLY": "FOR YOUR OWN COUNTRY ONLY",
+    "EXERCISE": "EXERCISE",
+}
+
+PERMITTED: Mapping[str, str] = {  # L50
+    "none_contact_originator": "take no action, contact the originator",
+    "internal_check_only": "check your own records only",
+    "passive_covert": "watch passively and covertly",
+    "covert_surveillance": "covert surveillance",
+    "discreet_check": "check discreetly, do not let it be noticed",
+    "inquiry_check": "check and interview",
+    "specific_check": "check and search",
+    "locate_and_report": "locate and report, do not stop",
+    "stop_and_protect": "stop, and protect the victim",
+    "stop_and_arrest": "stop and arrest",
+    "public_appeal": "a public appeal is allowed",
+}
+
+TLP: Mapping[str, str] = {  # L49, in the words of FIRST's TLP 2.0
+    "RED": "for the named readers only",
+    "AMBER+STRICT": "for your own agency only, by need to know",
+    "AMBER": "for your agency and those it must tell to act, by need to know",
+    "GREEN": "for the community, never public",
+    "CLEAR": "no limit on disclosure",
+}
+
+HANDLING: Mapping[str, str] = {  # Europol handling codes
+    "H0": "only to prevent and combat crime",
+    "H1": "not in judicial proceedings without permission",
+    "H2": "not to be passed on without permission",
+    "H3": "with the restrictions in the text",
+}
+
+ONWARD: Mapping[str, str] = {
+    "none": "to nobody",
+    "same_agency": "inside your agency",
+    "national": "inside your country",
+    "listed": "to those listed",
+    "consent": "only after the originator consents",
+}
+
+EVIDENCE_USE: Mapping[str, str] = {"no": "no", "with_consent": "only with consent", "yes": "yes"}
+
+
+def word(words: Mapping[str, str], code: object) -> str:
+    """The words for a code, or the code itself; "" for null."""
+    return words.get(code, code) if isinstance(code, str) else ""
+
+
+def label(list_: str, code: object) -> str:
+    """A code of the vocabulary's list (`L04`) in words; the code itself, without underscores, where there are none."""
+    if not isinstance(code, str):
+        return ""
+    return _labels(list_).get(code) or code.replace("_", " ")
+
+
+@cache
+def _labels(list_: str) -> Mapping[str, str]:
+    del list_
+    return {}
+
+
+def precedence_order(precedence: object) -> int:
+    """Flash first; what is unknown last."""
+    return PRECEDENCES.index(precedence) if precedence in PRECEDENCES else len(PRECEDENCES)
