@@ -105,9 +105,14 @@ def _check_ed25519(key: bytes) -> None:
 
 
 def _check_mldsa(key: bytes, algorithm: str, length: int) -> None:
-    """Every string of the right length is a key (FIPS 204 §7.2: the coefficients of t1 fill their bits)."""
+    """Refuse a key whose vector t1 is zero: what verification subtracts is then zero, and anybody can sign under it.
+
+    FIPS 204 asks for the length only (§7.2), and libraries take such a key.
+    """
     if len(key) != length:
         raise BadKeyError(algorithm, "wrong_length")
+    if not any(key[SEED_BYTES:]):  # rho || t1
+        raise BadKeyError(algorithm, "zero_vector")
 
 
 # --- public pairs -----------------------------------------------------------------------------------------------------

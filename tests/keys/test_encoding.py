@@ -1,0 +1,272 @@
+"""PROTOCOL §2: one encoding for each value, and no byte string that is not one."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from keys.encoding import (
+    MAX_DEPTH,
+    MAX_INT,
+    Value,
+    decode,
+    encode,
+    take_array,
+    take_bool,
+    take_bytes,
+    take_int,
+    take_optional,
+    take_text,
+)
+from keys.errors import EncodingError
+
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "encoding.json").read_text())
+ROOMY = 1 << 20
+
+scalars = st.one_of(st.none(), st.booleans(), st.integers(0, MAX_INT), st.text(max_size=300), st.binary(max_size=300))
+values: st.SearchStrategy[Any] = st.recursive(scalars, lambda inner: st.lists(inner, max_size=20), max_leaves=30)
+
+
+@st.composite
+def nearly_encodings(draw: st.DrawFn) -> bytes:
+    """What an encoder of msgpack that does not know our rules, or an attacker with an eye for them, would send."""
+    loose = st.recursive(
+        st.one_of(scalars, st.integers(-(2**63), 2**64 - 1), st.floats()),
+        lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+        max_leaves=10,
+    )
+    data = bytearray(msgpack.packb(draw(loose), use_bin_type=draw(st.booleans())))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        match draw(st.integers(0, 2)):
+            case 0:
+                data[at : at + 1] = bytes([draw(st.integers(0, 255))])
+            case 1:
+                data[at:at] = bytes([draw(st.integers(0, 255))])
+            case _:
+                del data[at:]
+    return bytes(data)
+
+
+def reference(data: bytes) -> tuple[bool, Any]:
+    """PROTOCOL §2 said with msgpack: decode, look at every type, encode again, compare."""
+    try:
+        value = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False)
+        _look(value, 0)
+        return msgpack.packb(value, use_bin_type=True) == data, value
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return False, None
+
+
+def _look(value: Any, depth: int) -> None:
+    if isinstance(value, list):
+        if depth == MAX_DEPTH:
+            raise ValueError
+        for item in value:
+            _look(item, depth + 1)
+    elif type(value) is int:
+        if not 0 <= value <= MAX_INT:
+            raise ValueError
+    elif not (value is None or isinstance(value, bool | str | bytes)):
+        raise ValueError
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_each_published_case_has_its_verdict(vector: dict[str, str]) -> None:
+    data = bytes.fromhex(vector["hex"])
+    if vector["verdict"] == "accept":
+        assert encode(decode(data, max_bytes=ROOMY)) == data
+    else:
+        with pytest.raises(EncodingError) as caught:
+            decode(data, max_bytes=ROOMY)
+        assert caught.value.rule == vector["verdict"]
+        assert caught.value.offset is not None
+        assert 0 <= caught.value.offset <= len(data)
+
+
+@given(values)
+def test_what_is_encoded_is_read_back(value: Any) -> None:
+    assert decode(encode(value), max_bytes=ROOMY) == value
+
+
+@given(values)
+def test_the_encoding_is_msgpack(value: Any) -> None:
+    assert encode(value) == msgpack.packb(value, use_bin_type=True)
+
+
+@given(st.binary(max_size=200))
+@example(b"\x91" * 2000)
+@example(b"\xdd\xff\xff\xff\xff" * 2000)
+def test_any_bytes_are_a_canonical_encoding_or_an_encoding_error(data: bytes) -> None:
+    try:
+        value = decode(data, max_bytes=ROOMY)
+    except EncodingError:
+        return
+    assert encode(value) == data
+
+
+@given(st.one_of(nearly_encodings(), st.binary(max_size=40)))
+def test_bytes_are_taken_exactly_when_they_re_encode_to_themselves(data: bytes) -> None:
+    canonical, value = reference(data)
+    try:
+        decoded = decode(data, max_bytes=ROOMY)
+    except EncodingError:
+        assert not canonical
+    else:
+        assert canonical
+        assert decoded == value
+
+
+@given(values, st.data())
+def test_no_encoding_is_the_beginning_of_another(value: Any, data: st.DataObject) -> None:
+    encoded = encode(value)
+    cut = data.draw(st.integers(0, len(encoded) - 1))
+    for other in (encoded[:cut], encoded + data.draw(st.binary(min_size=1, max_size=4))):
+        with pytest.raises(EncodingError):
+            decode(other, max_bytes=ROOMY)
+
+
+def test_the_size_is_looked_at_before_the_content() -> None:
+    data = encode([1, 2, 3])
+    assert decode(data, max_bytes=len(data)) == [1, 2, 3]
+    with pytest.raises(EncodingError) as caught:
+        decode(b"\xc1" * 100, max_bytes=99)
+    assert caught.value.rule == "too_large"
+
+
+def test_a_smaller_depth_can_be_asked_for() -> None:
+    data = encode([[[]]])
+    assert decode(data, max_bytes=ROOMY, max_depth=3) == [[[]]]
+    with pytest.raises(EncodingError) as caught:
+        decode(data, max_bytes=ROOMY, max_depth=2)
+    assert caught.value.rule == "too_deep"
+
+
+@pytest.mark.parametrize("head", [b"\xdd\x00\x01\x00\x00", b"\xdc\xff\xff", b"\x9f"])
+def test_headers_that_claim_much_reserve_nothing(head: bytes) -> None:
+    data = head * 1000 + bytes(65_536)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EncodingError):
+            decode(data, max_bytes=ROOMY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 1024
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+def test_tuples_and_enumerations_are_written_as_what_they_hold() -> None:
+    assert encode((Colour.RED, Rank.FIRST, (b"x",))) == encode(["red", 1, [b"x"]])
+
+
+def nested(depth: int) -> Value:
+    value: Value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def test_sixteen_arrays_deep_can_be_written_and_seventeen_cannot() -> None:
+    assert decode(encode(nested(16)), max_bytes=ROOMY) == nested(16)
+    with pytest.raises(EncodingError):
+        encode(nested(17))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, 2**63, 1.0, {}, {"a": 1}, set(), bytearray(b"x"), memoryview(b"x"), object(), [[1.5]], "\ud800", ["\ud800"]],
+    ids=repr,
+)
+def test_what_the_protocol_forbids_is_never_written(value: Any) -> None:
+    with pytest.raises(EncodingError):
+        encode(value)
+
+
+TAKERS: dict[str, Callable[[Any], object]] = {
+    "array": take_array,
+    "array of two": lambda value: take_array(value, length=2),
+    "array of at most one": lambda value: take_array(value, max_length=1),
+    "integer": take_int,
+    "integer to ten": lambda value: take_int(value, 10),
+    "bytes": take_bytes,
+    "two bytes": lambda value: take_bytes(value, length=2),
+    "at most one byte": lambda value: take_bytes(value, max_length=1),
+    "text": take_text,
+    "text of one": lambda value: take_text(value, max_length=1),
+    "boolean": take_bool,
+    "nothing or an integer": lambda value: take_optional(value, take_int),
+}
+
+
+@pytest.mark.parametrize(
+    ("taker", "value"),
+    [
+        ("array", []),
+        ("array of two", [1, b"x"]),
+        ("array of at most one", []),
+        ("array of at most one", [1]),
+        ("integer", 0),
+        ("integer", MAX_INT),
+        ("integer to ten", 10),
+        ("bytes", b""),
+        ("two bytes", b"ab"),
+        ("at most one byte", b"a"),
+        ("text", ""),
+        ("text of one", "ü"),
+        ("boolean", True),
+        ("boolean", False),
+        ("nothing or an integer", None),
+        ("nothing or an integer", 7),
+    ],
+)
+def test_a_value_of_the_right_shape_is_taken(taker: str, value: Value) -> None:
+    assert TAKERS[taker](value) == value
+
+
+@pytest.mark.parametrize(
+    ("taker", "value"),
+    [
+        ("array", None),
+        ("array", b""),
+        ("array", (1,)),
+        ("array of two", [1]),
+        ("array of two", [1, 2, 3]),
+        ("array of at most one", [1, 2]),
+        ("integer", True),
+        ("integer", None),
+        ("integer", "1"),
+        ("integer", -1),
+        ("integer", MAX_INT + 1),
+        ("integer to ten", 11),
+        ("bytes", "x"),
+        ("bytes", None),
+        ("two bytes", b"a"),
+        ("two bytes", b"abc"),
+        ("at most one byte", b"ab"),
+        ("text", b"x"),
+        ("text of one", "ab"),
+        ("boolean", 1),
+        ("boolean", None),
+        ("nothing or an integer", False),
+    ],
+)
+def test_a_value_of_another_shape_is_refused(taker: str, value: Any) -> None:
+    with pytest.raises(EncodingError):
+        TAKERS[taker](value)
