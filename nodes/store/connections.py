@@ -28,13 +28,19 @@ _Result = TypeVar("_Result")
 
 async def connect(path: Path, mode: str) -> aiosqlite.Connection:
     """A connection in autocommit. `mode` is `rw` or `ro`: a missing file is an error, never a new store."""
-    return await aiosqlite.connect(
+    connection = aiosqlite.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
         isolation_level=None,
         timeout=BUSY_TIMEOUT_S,
         cached_statements=CACHED_STATEMENTS,
     )
+    try:
+        return await connection
+    except BaseException:
+        # aiosqlite has told its thread to end and does not wait: it would speak to a loop that is closed by then.
+        connection._thread.join()  # noqa: SLF001 - see the module's docstring
+        raise
 
 
 async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], _Result]) -> _Result:

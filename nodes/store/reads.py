@@ -463,7 +463,7 @@ def held_heads(connection: sqlite3.Connection, agency: AgencyId) -> list[PeerHea
         # One step into the index for each log: a peer has few logs and very many heads.
         row = connection.execute(
             f"{_PEER_HEAD} WHERE agency = ? AND reconciled = 1 AND (gateway, generation) < (?, ?)"
-            " ORDER BY gateway DESC, generation DESC, size DESC, number LIMIT 1",
+            " ORDER BY gateway DESC, generation DESC, size DESC, number DESC LIMIT 1",
             (agency, *at_or_below),
         ).fetchone()
         if row is None:

@@ -98,12 +98,14 @@ CREATE TABLE recipient (
     shown           INTEGER NOT NULL,
     PRIMARY KEY (message, agency)
 ) STRICT, WITHOUT ROWID;
--- All of these hold only what has not reached an end: they stay small however large the table grows.
+-- All of these hold only what has not reached an end: they stay small however large the table grows. (`state` is a column
+-- of two of them so that counting needs no row of the table: older versions of SQLite look at it all the same.)
 CREATE INDEX recipient_due ON recipient (agency, precedence, message, next_attempt_at, deliver_by)
     WHERE state = 'queued' AND sealed = 1;
-CREATE INDEX recipient_queued ON recipient (agency, next_attempt_at, sealed, deliver_by, shown) WHERE state = 'queued';
+CREATE INDEX recipient_queued ON recipient (agency, next_attempt_at, sealed, deliver_by, shown, state)
+    WHERE state = 'queued';
 CREATE INDEX recipient_unsealed ON recipient (agency, precedence, deliver_by) WHERE state = 'queued' AND sealed = 0;
-CREATE INDEX recipient_in_custody ON recipient (agency, shown) WHERE state = 'in_custody';
+CREATE INDEX recipient_in_custody ON recipient (agency, shown, state) WHERE state = 'in_custody';
 CREATE INDEX recipient_overdue ON recipient (deliver_by) WHERE state IN ('queued', 'in_custody');
 
 CREATE TABLE outbound (
