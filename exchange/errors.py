@@ -1,7 +1,7 @@
-"""Owns the errors of exchange/ and the codes that cross the wire; knows no sentence: leaves carry fields, never content.
+"""Owns the errors of exchange/ and the codes on the wire; knows no sentence: leaves carry fields, never content.
 
-`ExchangeError` is what hostile bytes can cause. `ProtocolBugError` is what only our own code can: it is no ExchangeError, so
-that whoever takes "the other side's fault" never swallows ours.
+`ExchangeError` is what hostile bytes can cause. `ProtocolBugError` is what only our own code can: it is no
+ExchangeError, so that whoever takes "the other side's fault" never swallows ours.
 """
 
 from __future__ import annotations
