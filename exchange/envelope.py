@@ -33,8 +33,8 @@ _INFO_PREFIX: Final = b"tocsin envelope v1\x00"
 _COMMITMENT_PREFIX: Final = b"tocsin content v1"
 _HASH_BYTES: Final = 32
 
-# An alert of 1.5 KB: level 6 costs 2 us more than level 1 and often saves the next size. zlib's default memory level (8)
-# allocates 256 KiB per message, which costs five times the compression itself; 7 compresses such documents no worse.
+# An alert of 1.5 KB: level 6 costs 2 us more than level 1 and often saves the next size. zlib's default memory level,
+# 8, allocates 256 KiB per message, which costs five times the compression itself; 7 compresses documents no worse.
 _DEFLATE_LEVEL: Final = 6
 _DEFLATE_MEMORY: Final = 7
 _RAW_DEFLATE: Final = -15
