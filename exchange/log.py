@@ -183,16 +183,16 @@ def inclusion_path(reader: TileReader, size: int, index: int) -> tuple[bytes, ..
 def consistency_proof(reader: TileReader, first: int, second: int) -> tuple[bytes, ...]:
     """The proof of RFC 9162 §2.1.4.1 that the tree of `first` leaves is a prefix of that of `second`.
 
-    Empty for first = second, and for first = 0: everything begins with nothing.
+    Empty for first = second.
 
     Raises:
-        ProtocolBugError: first > second.
+        ProtocolBugError: first = 0 (everything begins with nothing: there is nothing to prove), or first > second.
         LogProofError: a tile is too short.
     """
     _check_size(second)
-    if not 0 <= first <= second:
-        raise ProtocolBugError("a tree is no prefix of a smaller one")
-    if first in {0, second}:
+    if not 0 < first <= second:
+        raise ProtocolBugError("a tree is proved to be a prefix of one at least as large")
+    if first == second:
         return ()
     proof: list[bytes] = []
     start, end = 0, second
@@ -276,15 +276,16 @@ def verify_consistency(first: int, second: int, proof: Sequence[bytes], first_ro
     """Check that the tree (first, first_root) is a prefix of (second, second_root) (RFC 9162 §2.1.4.2).
 
     Raises:
-        LogProofError: also for a proof that is not exactly as long as it must be.
+        LogProofError: also for a proof that is not exactly as long as it must be, and from size 0 to another: nothing
+            is proved by that.
     """
-    if not 0 <= first <= second <= MAX_SIZE:
+    if not 0 <= first <= second <= MAX_SIZE or (first == 0 and second > 0):
         raise LogProofError("size")
     _check_hashes(proof)
-    if first in {0, second}:
+    if first == second:
         if proof:
             raise LogProofError("length")
-        if first_root != (EMPTY_ROOT if first == 0 else second_root) or (second == 0 and second_root != EMPTY_ROOT):
+        if first_root != second_root or (first == 0 and first_root != EMPTY_ROOT):
             raise LogProofError("root")
         return
     roots = _roots_from_consistency(first, second, proof, first_root)
