@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -84,6 +83,8 @@ def _fail(invocation: Invocation, document: Document, status: int) -> int:
 
 
 def _place(error: Exception) -> str:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "nodes" in frame.filename or "exchange" in frame.filename]
     frame = (ours or frames)[-1]

@@ -26,18 +26,18 @@ def parse_time(option: str, text: str, now: datetime, *, past: bool) -> str:
         OperationError: `usage`.
     """
     distance = _DURATION.fullmatch(text.lstrip("+"))
-    if distance is not None:
-        step = int(distance[1]) * _UNITS[distance[2]]
-        return format_time(now - step if past else now + step)
     try:
+        if distance is not None:
+            step = int(distance[1]) * _UNITS[distance[2]]
+            return format_time(now - step if past else now + step)
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        message = f"{option} {text!r} is no time with an offset, nor a distance such as 24h or 7d"
-        problem = Problem("", "rfc3339_offset", message, EXAMPLE)
-        raise OperationError("usage", message, f"write it like {option} {EXAMPLE}", (problem,))
-    return format_time(moment)
+        if moment.tzinfo is not None:
+            return format_time(moment)
+    except (OverflowError, ValueError):
+        pass
+    message = f"{option} {text!r} is no time with an offset, nor a distance such as 24h or 7d"
+    problem = Problem("", "rfc3339_offset", message, EXAMPLE)
+    raise OperationError("usage", message, f"write it like {option} {EXAMPLE}", (problem,))
 
 
 def format_time(moment: datetime) -> str:

@@ -65,6 +65,8 @@ REASONS: Mapping[str, str] = {
     "internal": "a fault at its node",
     "unknown_agency": "no such peer here",
     "ourselves": "that is this agency",
+    "national_eyes_only": "its marking keeps it in our own country",
+    "transfer_basis_missing": "it lies abroad and no transfer basis is given",
 }
 
 TRUST: Mapping[str, str] = {

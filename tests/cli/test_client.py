@@ -175,7 +175,7 @@ def test_what_the_node_takes_for_too_large_is_too_large(node: RecordedNode, tocs
 def test_no_tcp_connection_is_ever_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that dies between two requests must not turn http.client to a host of that name."""
     tried: list[object] = []
-    monkeypatch.setattr(socket, "create_connection", lambda *given, **more: tried.append(given))
+    monkeypatch.setattr(socket, "create_connection", lambda *given: tried.append(given))
     with RecordedNode(tmp_path / "n") as node:
         node.answers("status", lost=True)
         with pytest.raises(OperationError) as lost:

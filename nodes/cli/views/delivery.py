@@ -7,8 +7,8 @@ from typing import Any
 
 from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Page, Piece, Styled
 from nodes.cli.times import show_size, show_time
-from nodes.cli.views.fields import Document, items, objects, short, text, texts
-from nodes.cli.words import LEVELS, REASONS, STATES, word
+from nodes.cli.views.fields import Document, at, items, objects, short, text, texts
+from nodes.cli.words import LEVELS, PERMITTED, REASONS, STATES, STATUSES, TLP, word
 
 _STYLES = {
     "refused": ALARM,
@@ -43,22 +43,23 @@ def view_explained(document: Document, page: Page) -> None:
     _defaulted(document, page)
 
 
-def view_confirm(document: Document, content: Document, page: Page) -> None:
-    """The one screen before a post: to whom, what they will see, until when. `content` is what the analyst wrote."""
+def view_confirm(document: Document, written: Document, page: Page) -> None:
+    """The one screen before a post: to whom, what they will see, until when.
+
+    `document` is the node's preview; its `content` is the completed message, `written` what the analyst wrote of it.
+    """
     page.heading("About to post")
-    completed = document.get("content") if isinstance(document.get("content"), Mapping) else content
-    status = text(completed, "status")
-    if status and status != "actual":
-        page.banner(status.upper(), " - not real")
+    content = at(document, "content") or written
+    status = text(content, "status")
+    if status not in ("", "actual"):
+        page.banner(word(STATUSES, status))
     page.field("message", text(document, "precedence").upper(), " ", _kind(document))
-    page.field("summary", text(completed, "summary"))
-    handling = completed.get("handling") if isinstance(completed, Mapping) else None
-    page.field(
-        "handling",
-        ("TLP:", text(handling, "tlp")) if text(handling, "tlp") else "",
-        f", {text(handling, 'permitted_actions').replace('_', ' ')}" if text(handling, "permitted_actions") else "",
-    )
-    page.field("until", show_time(document.get("expires_at") or text(completed, "expires_at")))
+    page.field("case", text(content, "case_id"))
+    page.field("summary", text(content, "summary"))
+    tlp, may = text(content, "handling", "tlp"), text(content, "handling", "permitted_actions")
+    page.field("handling", f"TLP:{tlp}: {word(TLP, tlp)}" if tlp else "")
+    page.field("they may", word(PERMITTED, may))
+    page.field("until", show_time(at(document, "expires_at") or at(content, "expires_at")))
     page.heading("To")
     _would_send(document, page)
     _defaulted(document, page)
@@ -80,7 +81,8 @@ def view_track(document: Document, page: Page, phones: Mapping[str, tuple[str, s
         for agency in waiting:
             sentence, step = (phones or {}).get(agency, ("", ""))
             page.line(Styled(agency, CAUTION), f": {sentence}" if sentence else "", indent=2)
-            page.line(step, indent=4) if step else None
+            if step:
+                page.line(step, indent=4)
         page.line("A delivered message is no guarantee that somebody looked: telephone.", style=QUIET)
     _receipts(document, page)
     page.blank()

@@ -1,0 +1,271 @@
+"""Screens: the order in which things are read, what stands apart, and that no document can break them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodes.cli.page import Page
+from nodes.cli.views.cases import view_case, view_case_tracked
+from nodes.cli.views.delivery import view_confirm, view_explained, view_posted, view_track, view_why
+from nodes.cli.views.drafts import view_draft, view_drafts
+from nodes.cli.views.evidence import view_exported, view_verified
+from nodes.cli.views.inbox import view_ack, view_arrival, view_inbox
+from nodes.cli.views.message import next_command, view_message
+from nodes.cli.views.peers import view_operators, view_peer, view_peers
+from nodes.cli.views.service import view_checks, view_keys, view_log, view_notice, view_status
+from tests.cli.contract import check_document, examples
+from tests.cli.samples import CONTENT, MESSAGE_ID, SHOWN, SUPERSEDING_ID, inbox_entry, posted, recipient
+from tests.cli.test_text import HOSTILE, assert_harmless
+
+View = Callable[[dict[str, Any], Page], object]
+
+VIEWS: dict[str, View] = {
+    "ack": view_ack,
+    "case": view_case,
+    "doctor": view_checks,
+    "draft": view_draft,
+    "drafts": view_drafts,
+    "evidence_export": view_exported,
+    "evidence_verify": view_verified,
+    "explain": view_explained,
+    "inbox": view_inbox,
+    "keys_status": view_keys,
+    "log_verify": view_log,
+    "notice_test": view_notice,
+    "operator": view_operators,
+    "operator_list": view_operators,
+    "peer": view_peer,
+    "peer_list": view_peers,
+    "post": view_posted,
+    "show": view_message,
+    "status": view_status,
+    "track": view_track,
+    "watch": view_arrival,
+    "why": view_why,
+}
+
+
+def page_of(view: View, document: dict[str, Any]) -> str:
+    page = Page(None)
+    view(document, page)
+    return page.plain()
+
+
+def places(text: str, *words: str) -> list[int]:
+    for word in words:
+        assert word in text, word
+    return [text.index(word) for word in words]
+
+
+def test_a_message_is_read_in_the_order_in_which_it_matters() -> None:
+    text = page_of(view_message, SHOWN)
+    found = places(
+        text,
+        "FLASH",  # precedence
+        "DO NOT CALL THE FAMILY",  # what must not be done
+        "LIFE AT RISK",
+        CONTENT["summary"],
+        "Lucía Pérez, 9 years",  # who
+        "Cúcuta",  # where
+        "2026-11-23 02:10 there",  # when
+        "ABC12? CO (partial)",  # vehicle
+        "We are asked to",
+        "2026-11-23 12:00",  # by when
+        "+576015159000",  # whom to telephone
+        "Handling",
+        "stop, and protect the victim",
+        "Everything in it",
+        "Next: ",
+    )
+    assert found == sorted(found)
+
+
+def test_the_last_line_is_the_next_command() -> None:
+    last = page_of(view_message, SHOWN).rstrip().splitlines()[-1]
+    assert last.startswith(f"Next: tocsin ack {MESSAGE_ID[-8:]} --accept")
+
+
+@pytest.mark.parametrize(
+    ("more", "command"),
+    [
+        ({"direction": "out"}, f"tocsin track {MESSAGE_ID[-8:]}"),
+        ({"decision": "accepted"}, f"tocsin ack {MESSAGE_ID[-8:]} --actioned"),
+        ({"decision": "rejected"}, "tocsin show CO-PONAL/2026/000017"),
+        ({"superseded_by": SUPERSEDING_ID}, f"tocsin show {SUPERSEDING_ID[-8:]}"),
+    ],
+)
+def test_the_next_command_is_what_brings_the_message_forward(more: dict[str, Any], command: str) -> None:
+    assert next_command({**SHOWN, **more}) == command
+
+
+def test_the_victim_stands_before_everybody_else() -> None:
+    lines = page_of(view_message, SHOWN).splitlines()
+    victim = next(number for number, line in enumerate(lines) if line.startswith("victim"))
+    suspect = next(number for number, line in enumerate(lines) if line.startswith("suspect"))
+    assert victim < suspect
+
+
+def test_an_exercise_says_so_before_its_first_word() -> None:
+    exercise = {**SHOWN, "content": {**CONTENT, "status": "exercise"}}
+    assert "EXERCISE" in page_of(view_message, exercise).splitlines()[0]
+    assert "EXERCISE" not in page_of(view_message, SHOWN)
+
+
+def test_a_position_is_read_latitude_first() -> None:
+    assert "7.9, -72.5 (lat, lon)" in page_of(view_message, SHOWN)
+
+
+def test_what_this_version_does_not_know_is_shown_as_it_came() -> None:
+    content = {**CONTENT, "warnings": ["laser_eyes"], "handling": {"caveats": ["BRAND_NEW"], "tlp": "ULTRAVIOLET"}}
+    text = page_of(view_message, {**SHOWN, "content": content})
+    assert "LASER EYES" in text
+    assert "BRAND_NEW" in text
+    assert "TLP:ULTRAVIOLET" in text
+    assert "unheard_of: kept, 7" in text
+
+
+def test_every_scalar_of_a_document_is_somewhere_on_its_page() -> None:
+    def scalars(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [scalar for inner in value.values() for scalar in scalars(inner)]
+        if isinstance(value, list):
+            return [scalar for inner in value for scalar in scalars(inner)]
+        return [value] if isinstance(value, str) and "T" not in value else []
+
+    text = page_of(view_message, SHOWN)
+    assert [scalar for scalar in scalars(CONTENT) if scalar not in text] == []
+
+
+def test_the_language_asked_for_is_told_first() -> None:
+    def told(language: str | None) -> str:
+        page = Page(None)
+        view_message(SHOWN, page, language=language)
+        return page.plain()
+
+    assert places(told("es-CO"), "La vieron", "Seen by") == sorted(places(told("es-CO"), "La vieron", "Seen by"))
+    assert places(told(None), "Seen by", "La vieron") == sorted(places(told(None), "Seen by", "La vieron"))
+
+
+def test_an_erased_message_still_says_what_it_was() -> None:
+    text = page_of(view_message, {**SHOWN, "content": None})
+    assert MESSAGE_ID in text
+    assert "ponal.co" in text
+
+
+def test_the_inbox_puts_flash_first_and_keeps_the_order_of_time_otherwise() -> None:
+    entries = [inbox_entry(1), inbox_entry(2, precedence="urgent"), inbox_entry(3, precedence="flash"), inbox_entry(4)]
+    text = page_of(view_inbox, {"v": 1, "messages": entries})
+    found = places(text, "summary 3", "summary 1", "summary 2", "summary 4")
+    assert found == sorted(found)
+    assert text.rstrip().splitlines()[-1].endswith("tocsin show 00000003")
+
+
+def test_exercise_and_test_never_stand_among_what_is_actual() -> None:
+    entries = [
+        inbox_entry(1, status="exercise", precedence="flash"),
+        inbox_entry(2),
+        inbox_entry(3, status="test"),
+        inbox_entry(4),
+    ]
+    text = page_of(view_inbox, {"v": 1, "messages": entries})
+    found = places(text, "summary 2", "summary 4", "EXERCISE", "summary 1", "TEST", "summary 3")
+    assert found == sorted(found)
+
+
+def test_track_names_who_has_not_looked_and_what_to_do() -> None:
+    document = posted(recipient("bka.de", "opened", officer="duty-07"), recipient("interpol.int", "stored"))
+    check_document("post", document)
+    page = Page(None)
+    view_track(document, page, {"interpol.int": ("Nobody has opened it yet.", "call +33472447000")})
+    text = page.plain()
+    assert places(text, "duty-07", "Has not looked", "+33472447000")
+    assert "bka.de" not in text[text.index("Has not looked") : text.index("Receipts")]
+
+
+@pytest.mark.parametrize("state", ["refused", "expired"])
+def test_a_post_that_somebody_will_not_get_leads_to_why(state: str) -> None:
+    text = page_of(view_posted, posted(recipient("bka.de", "stored"), recipient("ponal.co", state)))
+    assert "tocsin why" in text.splitlines()[-1]
+
+
+def test_the_confirm_screen_says_to_whom_what_and_until_when() -> None:
+    preview = {
+        **posted(),
+        "would_send": [{"agency": "bka.de", "allowed": True, "reason": None, "via": [], "view": "full", "size": 1480}],
+        "defaulted": ["/purpose"],
+        "names": {"bka.de": "Bundeskriminalamt"},
+        "expires_at": "2026-11-30T07:12:30.911Z",
+    }
+    page = Page(None)
+    view_confirm(preview, CONTENT, page)
+    places(
+        page.plain(), CONTENT["summary"], "TLP:AMBER", "stop, and protect", "2026-11-30", "bka.de", "Bundeskriminalamt"
+    )
+
+
+def test_evidence_says_first_under_which_condition_it_proves() -> None:
+    document = next(document for name, document in examples() if name == "evidence_verify")
+    text = page_of(view_verified, document)
+    assert places(text, "7KQ2-M9XD-4T0A-VB3E-H6WZ", "PROVED", "stored") == sorted(
+        places(text, "7KQ2-M9XD-4T0A-VB3E-H6WZ", "PROVED", "stored")
+    )
+
+
+def test_a_case_shows_in_full_only_what_still_stands() -> None:
+    old = {**SHOWN, "superseded_by": SUPERSEDING_ID}
+    new = {**SHOWN, "message_id": SUPERSEDING_ID, "kind": "update", "revision": 2}
+    text = page_of(view_case, {"v": 1, "case_id": SHOWN["case_id"], "state": "active", "messages": [old, new]})
+    assert text.count("We are asked to") == 1
+    assert MESSAGE_ID[-8:] in text
+
+
+@pytest.mark.parametrize(
+    ("name", "document"), [pair for pair in examples() if pair[0] in VIEWS], ids=lambda pair: str(pair)[:20]
+)
+def test_a_screen_shows_what_its_document_says(name: str, document: dict[str, Any]) -> None:
+    assert page_of(VIEWS[name], document).strip()
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | HOSTILE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def mutated(document: dict[str, Any], path: list[int], value: Any) -> dict[str, Any]:
+    """The document with something else at a place that `path` chooses."""
+    changed = copy.deepcopy(document)
+    inner: Any = changed
+    for number, choice in enumerate(path):
+        keys: list[Any] = sorted(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        if not keys:
+            break
+        key = keys[choice % len(keys)]
+        if number == len(path) - 1 or not isinstance(inner[key], dict | list):
+            inner[key] = value
+            break
+        inner = inner[key]
+    return changed
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5), JSON)
+def test_no_document_breaks_a_screen_or_reaches_the_terminal(name: str, path: list[int], value: Any) -> None:
+    example = {"show": SHOWN, "inbox": {"v": 1, "messages": [inbox_entry(1)]}}.get(name)
+    document = example or next((d for n, d in examples() if n == name), posted(recipient("bka.de", "stored")))
+    for line in page_of(VIEWS[name], mutated(document, path, value)).splitlines():
+        assert_harmless(line)
+
+
+@given(JSON)
+def test_content_of_any_shape_is_shown(content: Any) -> None:
+    for line in page_of(view_message, {**SHOWN, "content": content}).splitlines():
+        assert_harmless(line)
+    page_of(view_case_tracked, {"v": 1, "messages": content})
