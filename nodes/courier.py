@@ -27,6 +27,7 @@ ROUND_TIMEOUT_S = 30.0
 BURST = 8
 # A flash message to a peer that is away brings one attempt forward, whatever the back-off.
 FLASH_NUDGE_MS = 1_000
+PAUSE_AFTER_BUG_S = 5.0
 
 log = get_logger("courier")
 
@@ -48,6 +49,7 @@ class Courier:
         client: Line,
         clock: Callable[[], int],
         on_fatal: Callable[[FatalError], None],
+        on_round: Callable[[AgencyId], None],
     ) -> None:
         self._node = node
         self._peers = peers
@@ -55,6 +57,7 @@ class Courier:
         self._client = client
         self._clock = clock
         self._on_fatal = on_fatal
+        self._on_round = on_round
         self._tasks: dict[AgencyId, asyncio.Task[None]] = {}
 
     def serve(self, peer: Peer) -> None:
@@ -78,14 +81,23 @@ class Courier:
             await self.drop(agency)
 
     async def _run(self, peer: Peer) -> None:
-        try:
-            while True:
-                peer.wake.clear()
-                if peer.trust is Trust.TRUSTED and peer.endpoints and self._clock() >= peer.line.next_attempt_at:
-                    await self._burst(peer)
-                await self._sleep(peer)
-        except FatalError as error:
-            self._on_fatal(error)
+        while True:
+            try:
+                await self._serve(peer)
+            except FatalError as error:
+                self._on_fatal(error)
+                return
+            except Exception:
+                # Our bug must not silence a peer for ever: say it, wait, go on from what the store says.
+                log.exception("courier.failed", peer=peer.agency)
+                await asyncio.sleep(PAUSE_AFTER_BUG_S)
+
+    async def _serve(self, peer: Peer) -> None:
+        while True:
+            peer.wake.clear()
+            if peer.trust is Trust.TRUSTED and peer.endpoints and self._clock() >= peer.line.next_attempt_at:
+                await self._burst(peer)
+            await self._sleep(peer)
 
     async def _burst(self, peer: Peer) -> None:
         for _ in range(BURST):
@@ -96,6 +108,12 @@ class Courier:
 
     async def _round(self, peer: Peer) -> bool:
         """One round. True if there is a reason for the next at once."""
+        try:
+            return await self._hold(peer)
+        finally:
+            self._on_round(peer.agency)
+
+    async def _hold(self, peer: Peer) -> bool:
         ask = await self._node.ask(peer)
         target = PeerTarget(peer.agency, peer.endpoints[0], peer.tls_roots[0])
         try:

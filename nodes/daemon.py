@@ -27,7 +27,7 @@ from nodes.config import NodeConfig, default_case_prefix, format_listen, load_co
 from nodes.courier import Courier
 from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
 from nodes.errors import FatalError, OperationError
-from nodes.events import Events, MessageArrived, RecipientMoved
+from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.findings import Finding, NodeFacts, own_findings
 from nodes.hello import Forked
@@ -95,7 +95,9 @@ class Ready:
 class Daemon:
     """One running node."""
 
-    def __init__(self, layout: Layout, config: NodeConfig, passphrase: str, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(
+        self, layout: Layout, config: NodeConfig, passphrase: str, clock: Callable[[], int] = wall_clock
+    ) -> None:
         self._layout = layout
         self._config = config
         self._passphrase = passphrase
@@ -164,7 +166,11 @@ class Daemon:
         state = states.get(name)
         main = OwnLogState.empty(name) if state is None else await load_own_log(self._store, agency, state)
         audit_state = states.get(AUDIT_LOG)
-        audit = OwnLogState.empty(AUDIT_LOG) if audit_state is None else await load_own_log(self._store, agency, audit_state)
+        audit = (
+            OwnLogState.empty(AUDIT_LOG)
+            if audit_state is None
+            else await load_own_log(self._store, agency, audit_state)
+        )
         origin = self._identity.origin(generation)
         pair = self._identity.node_pair(generation, main.frontier.size + 1)
         self._writer = Writer(
@@ -177,10 +183,12 @@ class Daemon:
             audit=audit,
             on_fatal=self._on_fatal,
             on_commit=lambda figures: (
-                self._metrics.commit_seconds.observe(figures.seconds),
-                self._metrics.commit_entries.observe(figures.entries),
-            )
-            and None,
+                (
+                    self._metrics.commit_seconds.observe(figures.seconds),
+                    self._metrics.commit_entries.observe(figures.entries),
+                )
+                and None
+            ),
         )
         self._writer.start()
         stack.push_async_callback(self._writer.close)
@@ -233,7 +241,15 @@ class Daemon:
         self._roots = PeerRoots(own)
         self._client = PeerClient(own, self._metrics)
         stack.push_async_callback(self._client.close)
-        self._courier = Courier(self._node, self._peers, self._store, self._client, self._clock, self._on_fatal)
+        self._courier = Courier(
+            self._node,
+            self._peers,
+            self._store,
+            self._client,
+            self._clock,
+            self._on_fatal,
+            lambda agency: self._events.tell(RoundEnded(agency)),
+        )
         notice = config.notice
         self._notices = Notices(
             notice.command, self._metrics, repeat_s=notice.repeat_minutes * 60, timeout_s=notice.timeout_seconds
@@ -364,10 +380,19 @@ class Daemon:
 
         def opened(at: int, salt: bytes) -> bytes:
             return encode_entry(
-                LogOpened(salt=salt, time=at, previous_generation=previous, last_size=last_size, last_root=last_root, reason=reason)
+                LogOpened(
+                    salt=salt,
+                    time=at,
+                    previous_generation=previous,
+                    last_size=last_size,
+                    last_root=last_root,
+                    reason=reason,
+                )
             )
 
-        proved = await writer.open_generation(generation, opened, (), lambda proof, placed: [opened_meta([*identity.opened, _as_proof(proof)])])
+        proved = await writer.open_generation(
+            generation, opened, (), lambda proof, placed: [opened_meta([*identity.opened, _as_proof(proof)])]
+        )
         if last_head is not None:
             self._ledger.close(old_log, last_head)
         identity.opened = (*identity.opened, _as_proof(proved))
@@ -439,7 +464,11 @@ class Daemon:
                 "set the clock; if the log is wrong: tocsin log reopen --reason clock",
             )
         if self._is_disk_low() and (precedence != "flash" or (self._free_bytes or 0) < self._config.disk.reserve_bytes):
-            raise OperationError("disk_low", "the disk is nearly full; nothing was posted", "free space on the disk that holds the directory")
+            raise OperationError(
+                "disk_low",
+                "the disk is nearly full; nothing was posted",
+                "free space on the disk that holds the directory",
+            )
 
 
 def _as_proof(proved) -> Proof:  # type: ignore[no-untyped-def]
@@ -456,11 +485,17 @@ def key_file_error(error: KeyFileError) -> OperationError:
     """What a keystore error means to an operator."""
     match error.problem:
         case KeyFileProblem.PASSPHRASE:
-            return OperationError("bad_passphrase", "the passphrase does not open the keys", "check --passphrase-file, TOCSIN_PASSPHRASE_FILE")
+            return OperationError(
+                "bad_passphrase",
+                "the passphrase does not open the keys",
+                "check --passphrase-file, TOCSIN_PASSPHRASE_FILE",
+            )
         case KeyFileProblem.PERMISSIONS:
             return OperationError("key_file_permissions", f"others can read {error.path}", f"chmod 600 {error.path}")
         case _:
-            return OperationError("bad_config", f"{error.path}: {error.problem}", "restore the keys/ directory of this node")
+            return OperationError(
+                "bad_config", f"{error.path}: {error.problem}", "restore the keys/ directory of this node"
+            )
 
 
 def run_daemon(
@@ -475,7 +510,9 @@ def run_daemon(
             runner.run(_run(layout, config, passphrase, on_ready, clock))
 
 
-async def _run(layout: Layout, config: NodeConfig, passphrase: str, on_ready: Callable[[Ready], None], clock: Callable[[], int]) -> None:
+async def _run(
+    layout: Layout, config: NodeConfig, passphrase: str, on_ready: Callable[[Ready], None], clock: Callable[[], int]
+) -> None:
     daemon = Daemon(layout, config, passphrase, clock)
     loop = asyncio.get_running_loop()
     signals = 0

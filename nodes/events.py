@@ -28,7 +28,14 @@ class RecipientMoved:
     message_id: MessageId
 
 
-Event = MessageArrived | RecipientMoved
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """A round with a peer came to an answer, or failed."""
+
+    agency: AgencyId
+
+
+Event = MessageArrived | RecipientMoved | RoundEnded
 
 
 class Events:

@@ -6,16 +6,27 @@ rule: verification is `exchange.statement`, admission `exchange.admit`, state `e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from exchange import admit as admission
-from exchange.admit import Admitted, Deferred, EarlierEnvelope, OpenedMessage, ParsedEnvelope, ProvedEnvelope, ReadMessage, Refused, Repeated
-from exchange.alerts import Headline
+from exchange.admit import (
+    Admitted,
+    Deferred,
+    EarlierEnvelope,
+    OpenedMessage,
+    ParsedEnvelope,
+    ProvedEnvelope,
+    ReadMessage,
+    Refused,
+    Repeated,
+)
+from exchange.alerts import Headline, ack_fields
 from exchange.delivery import Fact, State, delivery_state
 from exchange.errors import RefusalCode, RefusalError, StatementError
 from exchange.log import LogProofError, leaf_hash, verify_consistency
-from exchange.policy import SILENT_KINDS, CaseFacts
+from exchange.policy import SILENT_KINDS, CaseFacts, is_suspension
 from exchange.round import Group, Result
 from exchange.statement import (
     EnvelopeFacts,
@@ -136,7 +147,9 @@ class Intake:
         self._vault = vault
         self._metrics = metrics
 
-    async def take(self, peer: Peer, groups: Sequence[Group], *, now: int, peer_now: int, also: Sequence[Op] = ()) -> Taken:
+    async def take(
+        self, peer: Peer, groups: Sequence[Group], *, now: int, peer_now: int, also: Sequence[Op] = ()
+    ) -> Taken:
         """Believe what is proved of `groups`, in one commit, together with the rows in `also`.
 
         `peer_now` is the own clock corrected by the peer's measured skew.
@@ -158,12 +171,17 @@ class Intake:
     async def _take_group(self, peer: Peer, group: Group, plan: _Plan, taken: Taken, now: int, peer_now: int) -> None:
         envelopes = self._parse(group, taken)
         outbound = await self._store.outbound(_answered_ids(group))
-        facts = [_facts(entry, envelope, outbound, peer.agency) for entry, envelope in zip(group.entries, envelopes, strict=True)]
+        facts = [
+            _facts(entry, envelope, outbound, peer.agency)
+            for entry, envelope in zip(group.entries, envelopes, strict=True)
+        ]
         try:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
         except StatementError as error:
             code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
-            taken.results.extend(Result(envelope.header.envelope_id, code) for envelope in envelopes if envelope is not None)
+            taken.results.extend(
+                Result(envelope.header.envelope_id, code) for envelope in envelopes if envelope is not None
+            )
             self._metrics.items_dropped.add(error.reason)
             return
         await self._take_head(peer, group, plan, now)
@@ -223,7 +241,9 @@ class Intake:
         from_size, nodes, reconciled = None, b"", held is None
         if held is not None:
             for proof in group.consistency:
-                if proof.from_size == held.size < checkpoint.size and _consistent(held.size, held.root, group, proof.nodes):
+                if proof.from_size == held.size < checkpoint.size and _consistent(
+                    held.size, held.root, group, proof.nodes
+                ):
                     from_size, nodes, reconciled = held.size, b"".join(proof.nodes), True
         row = PeerHeadRow(
             agency=peer.agency,
@@ -251,7 +271,11 @@ class Intake:
         for proof in group.consistency:
             key = (GatewayName(group.checkpoint.origin.gateway), group.checkpoint.origin.generation, proof.from_size)
             head = peer.unreconciled.get(key)
-            if head is not None and head.size < group.checkpoint.size and _consistent(head.size, head.root, group, proof.nodes):
+            if (
+                head is not None
+                and head.size < group.checkpoint.size
+                and _consistent(head.size, head.root, group, proof.nodes)
+            ):
                 row = await self._store.peer_head(peer.agency, head.gateway, head.generation, head.size)
                 if row is not None and row.root == head.root:
                     plan.ops.append(PutPeerHead(replace(row, reconciled=True)))
@@ -269,7 +293,9 @@ class Intake:
             self._metrics.items_dropped.add("epoch_key_unusable")
             return
         log = f"{statement.origin.gateway}/{statement.origin.generation}"
-        plan.ops.append(PutEpochKey(EpochKeyRow(peer.agency, entry.number, entry.use_from, entry.public, log, statement.index)))
+        plan.ops.append(
+            PutEpochKey(EpochKeyRow(peer.agency, entry.number, entry.use_from, entry.public, log, statement.index))
+        )
         key = PublishedKey(entry.number, entry.use_from, entry.public)
         plan.after.append(lambda: peer.epoch_keys.__setitem__(key.number, key))
         taken.new_epoch_keys = True
@@ -278,7 +304,11 @@ class Intake:
     def _forget_epoch_key(peer: Peer, entry: KeyDestroyed, plan: _Plan) -> None:
         known = peer.epoch_keys.get(entry.number)
         if known is not None:
-            plan.ops.append(PutEpochKey(EpochKeyRow(peer.agency, known.number, known.use_from, known.public, "", 0, destroyed_at=entry.time)))
+            plan.ops.append(
+                PutEpochKey(
+                    EpochKeyRow(peer.agency, known.number, known.use_from, known.public, "", 0, destroyed_at=entry.time)
+                )
+            )
             plan.after.append(lambda: peer.epoch_keys.pop(entry.number, None) and None)
 
     @staticmethod
@@ -406,7 +436,9 @@ class Intake:
             earlier_sha = stored.content_sha256 if stored is not None else None
         elif message_id in batch:
             earlier_row, earlier_sha = batch[message_id]
-        read = admission.read(message, earlier_content_sha256=None if earlier_sha is None else bytes.fromhex(earlier_sha))
+        read = admission.read(
+            message, earlier_content_sha256=None if earlier_sha is None else bytes.fromhex(earlier_sha)
+        )
         if isinstance(read, Refused):
             self._refuse(peer, group, read, plan, taken)
             return
@@ -442,7 +474,7 @@ class Intake:
         headline, opened, header = read.headline, read.message.opened, read.message.proved.parsed.header
         shown = headline.kind not in SILENT_KINDS
         if earlier_row is None:
-            stored = stored_headline(headline, read.content_sha256)
+            stored = stored_headline(headline, read.document, read.content_sha256)
 
             def make_row(at: int) -> MessageRow:
                 return replace(row, at=at)
@@ -564,7 +596,9 @@ class Intake:
         plan.add(draft, placed_ops, placed_after)
 
 
-def stored_headline(headline: Headline, content_sha256: bytes, input_sha256: str | None = None) -> StoredHeadline:
+def stored_headline(
+    headline: Headline, document: Mapping[str, Any], content_sha256: bytes, input_sha256: str | None = None
+) -> StoredHeadline:
     """What the store keeps, sealed, of a headline."""
     return StoredHeadline(
         kind=headline.kind,
@@ -581,6 +615,7 @@ def stored_headline(headline: Headline, content_sha256: bytes, input_sha256: str
         content_sha256=content_sha256.hex(),
         input_sha256=input_sha256,
         log_reads=headline.log_reads,
+        suspended=is_suspension(headline, document),
     )
 
 
@@ -613,7 +648,9 @@ def _facts(
     row = outbound.get(entry.envelope_id)
     if row is None:
         return None
-    return EnvelopeFacts(sender=entry.sender, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash)
+    return EnvelopeFacts(
+        sender=entry.sender, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash
+    )
 
 
 def _consistent(size: int, root: bytes, group: Group, nodes: tuple[bytes, ...]) -> bool:
@@ -627,7 +664,10 @@ def _consistent(size: int, root: bytes, group: Group, nodes: tuple[bytes, ...]) 
 def _signed_head(group: Group) -> SignedHead:
     checkpoint = group.checkpoint
     return SignedHead(
-        gateway=checkpoint.origin.gateway, generation=checkpoint.origin.generation, size=checkpoint.size, root=checkpoint.root
+        gateway=checkpoint.origin.gateway,
+        generation=checkpoint.origin.generation,
+        size=checkpoint.size,
+        root=checkpoint.root,
     )
 
 

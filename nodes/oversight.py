@@ -17,7 +17,7 @@ from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.events import Events, RecipientMoved
 from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, peer_findings
-from nodes.identity import Identity
+from nodes.identity import Identity, log_name
 from nodes.loading import stored_checkpoint
 from nodes.local_api import Answer, Document
 from nodes.peers import Peer, Peers
@@ -112,8 +112,10 @@ class Oversight:
 
     async def log_verify(self, args: Document) -> Answer:
         """Rebuild the tree from the stored entries and compare it with the newest signed checkpoint."""
-        state = self._writer.state
-        document = await verify_log(self._store, self._identity, state, self._writer.origin.name)
+        origin = self._writer.origin
+        name = log_name(origin.gateway, origin.generation)
+        state = next(state for state in (await self._store.startup()).logs if state.log == name)
+        document = await verify_log(self._store, self._identity, state, origin.name)
         return Answer(document, 0 if document["ok"] else 65)
 
     async def keys_status(self, args: Document) -> Answer:
@@ -168,14 +170,26 @@ class Oversight:
         log = await self.log_verify({})
         checks = [
             _check("directory", "ok", "The directory and its permissions are right."),
-            _finding_check("keys", findings, ("anchor_expired", "card_expiring", "epoch_keys_short", "root_online"), "The keys are in order."),
+            _finding_check(
+                "keys",
+                findings,
+                ("anchor_expired", "card_expiring", "epoch_keys_short", "root_online"),
+                "The keys are in order.",
+            ),
             _finding_check("disk", findings, ("disk_low",), "There is room on the disk."),
             _finding_check("clock", findings, ("clock_behind_log",), "The clock is not behind the log."),
             _check("store", "ok", "The store answers."),
-            _check("log", "ok" if log.exit == 0 else "fail", "The log verifies." if log.exit == 0 else "The log does not verify.", None if log.exit == 0 else "keep a copy of the directory; stop the node"),
+            _check(
+                "log",
+                "ok" if log.exit == 0 else "fail",
+                "The log verifies." if log.exit == 0 else "The log does not verify.",
+                None if log.exit == 0 else "keep a copy of the directory; stop the node",
+            ),
         ]
         standing = self._standing()
-        listening = "This node takes no inbound connections." if standing.listen is None else f"Listening on {standing.listen}."
+        listening = (
+            "This node takes no inbound connections." if standing.listen is None else f"Listening on {standing.listen}."
+        )
         checks.append(_check("listen", "ok", listening))
         del now
         return _doctor_answer(None, checks)
@@ -184,7 +198,9 @@ class Oversight:
         now = self._clock()
         checks: list[Document] = []
         if not peer.endpoints:
-            checks.append(_check("name", "warn", f"{peer.agency} takes no inbound connections: it calls us.", "nothing to do"))
+            checks.append(
+                _check("name", "warn", f"{peer.agency} takes no inbound connections: it calls us.", "nothing to do")
+            )
             checks += [_check(name, "skip", "It calls us.") for name in ("tcp", "tls")]
         else:
             checks += await self._network(peer)
@@ -200,10 +216,22 @@ class Oversight:
         )
         life = anchor_life(peer.anchor, now)
         valid = life is AnchorLife.VALID
-        checks.append(_check("card", "ok" if valid else "warn", f"Its card expires {timestamp(peer.anchor.body.expires_at)}.", None if valid else "ask for a new card"))
+        checks.append(
+            _check(
+                "card",
+                "ok" if valid else "warn",
+                f"Its card expires {timestamp(peer.anchor.body.expires_at)}.",
+                None if valid else "ask for a new card",
+            )
+        )
         has_key = peer.usable_key(now) is not None
         checks.append(
-            _check("epoch_key", "ok" if has_key else "fail", "We hold a key to seal to." if has_key else "It has not sent a key to seal to.", None if has_key else "it comes with the first successful round")
+            _check(
+                "epoch_key",
+                "ok" if has_key else "fail",
+                "We hold a key to seal to." if has_key else "It has not sent a key to seal to.",
+                None if has_key else "it comes with the first successful round",
+            )
         )
         if trust and all(check["result"] != "fail" for check in checks):
             checks += await self._test_message(peer)
@@ -222,7 +250,9 @@ class Oversight:
                 await loop.getaddrinfo(host, int(port))
         except (OSError, TimeoutError, ValueError):
             return [
-                _check("name", "fail", f"The name {host} does not resolve.", "check DNS, or ask for a new card", started),
+                _check(
+                    "name", "fail", f"The name {host} does not resolve.", "check DNS, or ask for a new card", started
+                ),
                 _check("tcp", "skip", "An earlier step failed."),
                 _check("tls", "skip", "An earlier step failed."),
             ]
@@ -235,7 +265,13 @@ class Oversight:
         except (OSError, TimeoutError):
             return [
                 *checks,
-                _check("tcp", "fail", f"Nothing answers at {host}:{port}.", "check the line and firewalls; call them", started),
+                _check(
+                    "tcp",
+                    "fail",
+                    f"Nothing answers at {host}:{port}.",
+                    "check the line and firewalls; call them",
+                    started,
+                ),
                 _check("tls", "skip", "An earlier step failed."),
             ]
         checks.append(_check("tcp", "ok", f"{host}:{port} answers.", None, started))
@@ -252,7 +288,15 @@ class Oversight:
             except TimeoutError:
                 pass
         if peer.line.bar == "peer_does_not_trust_us":
-            checks.append(_check("tls", "fail", f"{peer.agency} answers, but does not trust us.", "call them: they must confirm our card", started))
+            checks.append(
+                _check(
+                    "tls",
+                    "fail",
+                    f"{peer.agency} answers, but does not trust us.",
+                    "call them: they must confirm our card",
+                    started,
+                )
+            )
         elif peer.line.failures:
             checks.append(_check("tls", "fail", f"No round succeeds ({peer.line.bar}).", "call them", started))
         else:
@@ -280,7 +324,15 @@ class Oversight:
             checks.append(_check("receipt", "ok", "Its signed receipt came back and verifies.", None, started))
         else:
             reason = recipients[0]["reason"]
-            checks.append(_check("receipt", "fail", f"No receipt within {TEST_WAIT_S:.0f} s ({reason or state}).", "tocsin why says more", started))
+            checks.append(
+                _check(
+                    "receipt",
+                    "fail",
+                    f"No receipt within {TEST_WAIT_S:.0f} s ({reason or state}).",
+                    "tocsin why says more",
+                    started,
+                )
+            )
         return checks
 
 
@@ -294,7 +346,9 @@ async def verify_log(store: Store, identity: Identity, state: LogState, origin: 
         if not entries:
             reason, first_bad = "entry_missing", frontier.size
             break
-        tiles = await store.tiles(state.log, sorted({(0, index // 256) for index in range(frontier.size, frontier.size + len(entries))}))
+        tiles = await store.tiles(
+            state.log, sorted({(0, index // 256) for index in range(frontier.size, frontier.size + len(entries))})
+        )
         leaves = []
         for offset, entry in enumerate(entries):
             index = frontier.size + offset
@@ -314,7 +368,9 @@ async def verify_log(store: Store, identity: Identity, state: LogState, origin: 
             checked_at = checkpoint.timestamp * 1000
             if (checkpoint.size, checkpoint.root) != (state.size, state.root):
                 reason = "checkpoint_differs"
-            pair = identity.keys.history.pair_for(checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size)
+            pair = identity.keys.history.pair_for(
+                checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size
+            )
             verify_checkpoint(checkpoint, pair)
         except (KeysError, ExchangeError):
             reason = "bad_checkpoint_signature"
@@ -330,7 +386,9 @@ async def verify_log(store: Store, identity: Identity, state: LogState, origin: 
     }
 
 
-def _check(name: str, result: str, sentence: str, next_step: str | None = None, started: float | None = None) -> Document:
+def _check(
+    name: str, result: str, sentence: str, next_step: str | None = None, started: float | None = None
+) -> Document:
     elapsed = 0 if started is None else round((time.monotonic() - started) * 1000)
     return {"name": name, "result": result, "sentence": sentence, "next_step": next_step, "elapsed_ms": elapsed}
 
@@ -350,7 +408,12 @@ def _clock_check(peer: Peer) -> Document:
     said = f"The clocks differ by {skew} ms."
     if abs(skew) > SKEW_ERROR_MS:
         return _check("clock", "fail", said, "set the clock that is wrong")
-    return _check("clock", "warn" if abs(skew) > SKEW_WARNING_MS else "ok", said, "set the clock that is wrong" if abs(skew) > SKEW_WARNING_MS else None)
+    return _check(
+        "clock",
+        "warn" if abs(skew) > SKEW_WARNING_MS else "ok",
+        said,
+        "set the clock that is wrong" if abs(skew) > SKEW_WARNING_MS else None,
+    )
 
 
 def _doctor_answer(agency: str | None, checks: list[Document]) -> Answer:

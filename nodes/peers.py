@@ -89,6 +89,7 @@ class Peer:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     flash_waiting: bool = False
+    recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then
 
     @property
     def agency(self) -> AgencyId:

@@ -162,7 +162,7 @@ class Posting:
             at=now,
             precedence=int(precedence),
             shown=shown,
-            headline=stored_headline(headline, sha256(completed.content).digest(), input_sha256),
+            headline=stored_headline(headline, completed.document, sha256(completed.content).digest(), input_sha256),
             content=completed.content,
         )
         ops: list[Op] = [InsertMessage(row), *extra_ops]
@@ -199,7 +199,9 @@ class Posting:
             peer = self._peers.get(agency)
             key_to = None if peer is None else peer.usable_key(now)
             if peer is None or key_to is None:
-                ops.append(PutRecipient(recipient))  # no epoch key of it yet: queued, sealed at rest, sealed to it when one comes
+                ops.append(
+                    PutRecipient(recipient)
+                )  # no epoch key of it yet: queued, sealed at rest, sealed to it when one comes
             else:
                 sealings.append(self._sealing(peer, key_to, recipient, completed.content, key, now))
         await self._commit(ops, sealings, audit)

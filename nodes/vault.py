@@ -44,6 +44,7 @@ class StoredHeadline:
     content_sha256: str
     input_sha256: str | None = None  # of the bytes posted: a repeat with the same id must bring the same
     log_reads: bool = False
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,9 @@ class Vault:
         key = self.key_of(row)
         return None if key is None else key.open(sealed, _OPENING)
 
-    def ack_row(self, *, message_id: MessageId, sender: AgencyId, by: AgencyId, carrier_id: MessageId, body: AckBody) -> AckRow:
+    def ack_row(
+        self, *, message_id: MessageId, sender: AgencyId, by: AgencyId, carrier_id: MessageId, body: AckBody
+    ) -> AckRow:
         """The row of what `by` said about (sender, message_id). The decision is sealed: a stolen disk must not tell it."""
         key = self._at_rest.new_content_key()
         return AckRow(

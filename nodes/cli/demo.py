@@ -1,0 +1,66 @@
+"""`tocsin demo`: tells the story of one kidnapping with three real nodes. Owns the clock at the left and the ticks at the end."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from nodes.cli.invocation import Invocation
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the three nodes running to play with, until Ctrl-C.")
+@click.pass_obj
+def command(invocation: Invocation, keep: bool) -> int:  # noqa: FBT001 # a flag of click
+    """Three agencies on this machine exchange one alert; every claim is checked. Exit 1 if one fails."""
+    from nodes.demo.agencies import Agency, DemoError, remove
+    from nodes.demo.story import Story
+
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        click.echo(f"{time.monotonic() - began:5.1f} s  {line}")
+
+    def detail(line: str) -> None:
+        if invocation.verbosity:
+            click.echo(f"{'':9}{line}")
+
+    class KeptStory(Story):
+        def keep(self, agencies: list[Agency]) -> None:
+            if not keep:
+                return
+            click.echo("\nThe nodes go on running. In another terminal, for example:")
+            for agency in agencies:
+                click.echo(f"  tocsin -D {agency.directory} inbox")
+            click.echo("Ctrl-C ends them and removes everything.")
+            signal.pause()
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    home = Path(tempfile.mkdtemp(prefix="tocsin-demo-"))
+    story = KeptStory(home, say, detail)
+    try:
+        held = story.tell()
+    except DemoError as error:
+        say(f"FAILED: {error}")
+        held = False
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted", err=True)
+        return 130
+    finally:
+        remove(home)
+    click.echo("")
+    for claim in story.claims:
+        click.echo(f"  {'✓' if claim.held else '✗'} {claim.text}")
+    click.echo(
+        f"\n{sum(claim.held for claim in story.claims)} of {len(story.claims)} claims held in {time.monotonic() - began:.1f} s"
+    )
+    return 0 if held else 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

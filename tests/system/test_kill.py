@@ -1,0 +1,95 @@
+"""kill -9 of either node under load (promises P1, P2). The checker reads only its own record and `inbox --json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from typing import Any
+
+import pytest
+
+from exchange.log import Frontier, leaf_hash
+from nodes.cli.client import ask
+from nodes.errors import OperationError
+from tests.system.agencies import SMALLEST, Node, until
+
+# The suite takes a short run; the figure of docs/reliability comes from TOCSIN_KILLS=50.
+KILLS = int(os.environ.get("TOCSIN_KILLS", "8"))
+PHASES = ("before_commit", "after_commit", "during_settle", "after_settle")
+IN_FLIGHT = 4
+
+
+@pytest.mark.timeout(1800)
+def test_a_node_killed_at_any_moment_loses_nothing_and_shows_nothing_twice(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    chance = random.Random(20261124)
+    record: list[str] = []
+
+    for number in range(KILLS):
+        phase = PHASES[number % len(PHASES)]
+        victim = berlin if phase.endswith("_commit") else bogota
+        victim.kill()
+        victim.start(crash=(phase, chance.randint(1, 2)))
+        process = victim.process
+        assert process is not None
+        _post_until_dead(bogota, victim, record)
+        assert process.wait(60) == -9
+        victim.process = None
+        victim.start()
+
+    until(lambda: all(bogota.state(message, "bka.de") == "stored" for message in record), "delivery of all", 300)
+    assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted(record)
+    assert len(record) >= KILLS
+    for node in (bogota, berlin):
+        assert node.ok("log", "verify")["ok"]
+        assert node.ok("log", "verify")["origin"].endswith("/1")
+    _checkpoints_seen_outside_are_prefixes(bogota, berlin)
+
+
+def _post_until_dead(bogota: Node, victim: Node, record: list[str]) -> None:
+    """Keep alerts in flight until the victim has killed itself. A post is on record when its answer came."""
+    process = victim.process
+    assert process is not None
+    arguments: dict[str, Any] = {"content": json.dumps(SMALLEST), "to": ["bka.de"]}
+    for number in range(400):
+        message = f"00000000-0000-4000-8000-{len(record):06d}{number:06d}"
+        try:
+            answer = ask(bogota.directory, "post", {**arguments, "id": message})
+        except OperationError:
+            # The sender is the victim: its answer is lost. Asked again with the same id, it says what happened.
+            assert process.wait(60) == -9
+            victim.process = None
+            victim.start()
+            again = ask(bogota.directory, "post", {**arguments, "id": message})
+            record.append(again.document["message_id"])
+            victim.kill()
+            victim.process = process
+            return
+        record.append(answer.document["message_id"])
+        if number >= IN_FLIGHT and process.poll() is not None:
+            return
+    raise AssertionError("the victim did not reach the moment of its death")
+
+
+def _checkpoints_seen_outside_are_prefixes(*nodes: Node) -> None:
+    """Every head that the other side ever held lies on the one history that this side has now."""
+    for node in nodes:
+        node.stop()
+    for owner in nodes:
+        entries = [row[0] for row in owner.rows("SELECT entry FROM entry WHERE position < (SELECT 2 << 40) ORDER BY position")]
+        numbers = dict(owner.rows("SELECT name, number FROM log"))
+        positions = owner.rows("SELECT position, entry FROM entry ORDER BY position")
+        main = [entry for position, entry in positions if position >> 40 == numbers["gw1/1"]]
+        assert entries
+        for other in nodes:
+            if other is owner:
+                continue
+            seen = other.rows(f"SELECT size, root FROM peer_head WHERE agency = '{owner.agency}' ORDER BY size")
+            assert seen
+            frontier, at = Frontier.empty(), 0
+            for size, root in seen:
+                assert size <= len(main), "a head was seen outside that its owner does not have"
+                frontier = frontier.append_many([leaf_hash(entry) for entry in main[at:size]]).frontier
+                at = size
+                assert frontier.root == root, "a head was seen outside that is of another history"

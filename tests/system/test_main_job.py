@@ -1,0 +1,129 @@
+"""Two agencies exchange, acknowledge, update and resolve an alert, and hold the proof."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.cli.contract import check_document
+from tests.system.agencies import SMALLEST, Node, until
+
+
+def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[Node, Node], tmp_path: Path) -> None:
+    bogota, berlin = pair
+
+    posted = bogota.post("bka.de", "--wait", "30")
+    check_document("post", posted)
+    assert [recipient["state"] for recipient in posted["recipients"]] == ["stored"]
+    message, case = posted["message_id"], posted["case_id"]
+
+    inbox = berlin.ok("inbox")
+    check_document("inbox", inbox)
+    assert [entry["message_id"] for entry in inbox["messages"]] == [message]
+    assert inbox["messages"][0]["opened_at"] is None
+
+    shown = berlin.ok("show", message)
+    check_document("show", shown)
+    assert shown["content"]["persons"][0]["names"][0]["full"] == "Luc\u00eda P\u00e9rez"
+    assert shown["opened_at"] is not None
+    until(lambda: bogota.state(message, "bka.de") == "opened", "opened")
+
+    ack = berlin.ok("ack", message[-6:], "--accept")
+    check_document("ack", ack)
+    assert ack == berlin.ok("ack", message, "--accept")
+    assert berlin.cli("ack", message, "--reject", "refused_by_officer").document["error"]["code"] == "wrong_state"
+    until(lambda: bogota.state(message, "bka.de") == "accepted", "accepted")
+    track = bogota.ok("track", message)
+    check_document("track", track)
+    assert [receipt["level"] for receipt in track["recipients"][0]["receipts"]] == ["stored", "opened", "accepted"]
+
+    newer = {**SMALLEST, "summary": "White van seen at the bridge"}
+    updated = bogota.ok("update", case, "-", "--wait", "30", given=json.dumps(newer).encode())
+    assert (updated["revision"], updated["recipients"][0]["state"]) == (2, "stored")
+    assert {entry["message_id"]: entry["superseded_by"] for entry in berlin.inbox()}[message] == updated["message_id"]
+    assert berlin.cli("update", case, "-", given=json.dumps(newer).encode()).document["error"]["code"] == "policy_denied"
+
+    noted = berlin.ok("note", case, "Border police informed", "--wait", "30")
+    assert noted["recipients"][0]["agency"] == "ponal.co"
+
+    resolved = bogota.ok("resolve", case, "--outcome", "found_safe", "--wait", "30")
+    assert resolved["recipients"][0]["state"] == "stored"
+    thread = berlin.ok("show", case)
+    check_document("case", thread)
+    assert thread["state"] == "resolved"
+    assert [entry["kind"] for entry in thread["messages"]] == ["alert", "update", "note", "resolve"]
+
+    for node in pair:
+        assert node.ok("log", "verify")["ok"]
+        check_document("status", node.ok("status"))
+        check_document("peer_list", node.ok("peer", "list"))
+    check_document("doctor", bogota.ok("doctor", "bka.de"))
+    check_document("doctor", bogota.ok("doctor"))
+
+    file = tmp_path / "e.tocsin"
+    check_document("evidence_export", bogota.ok("evidence", "export", message, "-o", str(file), "--with-content"))
+    for node in pair:
+        assert node.stop() == 0
+        shutil.rmtree(node.directory)
+    alone = tmp_path / "court"
+    alone.mkdir()
+    shutil.move(file, alone / "e.tocsin")
+    verified = bogota.cli("evidence", "verify", str(alone / "e.tocsin"), directory=False)
+    check_document("evidence_verify", verified.document)
+    assert (verified.exit, verified.document["verdict"], verified.document["case_id"]) == (0, "proved", case)
+    claims = {(claim["claim"], claim["agency"]): claim["result"] for claim in verified.document["claims"]}
+    assert claims[("issued", "ponal.co")] == claims[("stored", "bka.de")] == claims[("accepted", "bka.de")] == "proved"
+
+
+def test_a_post_with_the_same_id_and_bytes_gives_the_first_answer_and_other_bytes_are_refused(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    identity = "0193a5b2-7c1e-4d3a-9f00-1234567890ab"
+
+    first = bogota.post("bka.de", "--id", identity, "--wait", "30")
+    again = bogota.post("bka.de", "--id", identity)
+    other = bogota.cli("post", "-", "--to", "bka.de", "--id", identity, given=json.dumps({**SMALLEST, "summary": "other"}).encode())
+
+    assert (first["repeated"], again["repeated"]) == (False, True)
+    assert again["message_id"] == first["message_id"]
+    assert (other.exit, other.document["error"]["code"]) == (65, "id_reused")
+    assert len(berlin.inbox()) == 1
+
+
+def test_case_content_is_nowhere_in_clear_on_either_disk(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    posted = bogota.post("bka.de", "--wait", "30", local_refs=[{"system": "national_cms", "ref": "SECRET-REF-77"}])
+    berlin.ok("show", posted["message_id"])
+    berlin.ok("ack", posted["message_id"], "--accept")
+    until(lambda: bogota.state(posted["message_id"], "bka.de") == "accepted", "accepted")
+
+    for node in pair:
+        disk = b"".join(path.read_bytes() for path in node.directory.rglob("*") if path.is_file())
+        log = (node.home / f"{node.agency}.log").read_bytes()
+        for secret in ("Luc\u00eda", "white van", "SECRET-REF-77", posted["case_id"], "duty-07"):
+            assert secret.encode() not in disk
+            assert secret.encode() not in log
+
+
+def test_a_message_to_an_agency_that_cannot_have_it_is_posted_to_nobody(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+
+    said = bogota.cli("post", "-", "--to", "bka.de,nobody.example", given=json.dumps(SMALLEST).encode())
+
+    assert said.document["error"]["code"] == "unknown_agency"
+    assert "--to bka.de" in said.document["error"]["hint"]
+    assert bogota.ok("status")["log"]["size"] == bogota.ok("status")["log"]["size"]
+    assert berlin.inbox() == []
+
+
+def test_what_was_posted_while_the_peer_was_down_arrives_when_it_returns(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    berlin.kill()
+
+    posted = [bogota.post("bka.de")["message_id"] for _ in range(3)]
+    assert {bogota.state(message, "bka.de") for message in posted} == {"queued"}
+    check_document("why", bogota.ok("why", posted[0]))
+
+    berlin.start()
+    until(lambda: all(bogota.state(message, "bka.de") == "stored" for message in posted), "delivery after the return")
+    assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted(posted)
