@@ -56,6 +56,8 @@ async def on_thread(connection: aiosqlite.Connection, function: Callable[[sqlite
 async def close_all(connections: list[aiosqlite.Connection]) -> None:
     """Close each of them and end its thread, also when another one fails to."""
     results = await asyncio.gather(*(connection.close() for connection in connections), return_exceptions=True)
+    for connection in connections:
+        connection._thread.join()  # noqa: SLF001 - it has answered and is about to end
     for result in results:
         if isinstance(result, sqlite3.Error):
             raise translated(result) from result

@@ -54,7 +54,7 @@ class TileCache:
         missing: list[tuple[int, int]] = []
 
         def name(level: int, n: int) -> bytes:
-            tile = at_hand.get((level, n)) or self._tiles.get((log, level, n))
+            tile = at_hand.get((level, n)) or self._used(log, level, n)
             if tile is None:
                 missing.append((level, n))
                 return _PLACEHOLDER
@@ -73,3 +73,9 @@ class TileCache:
         self.put(log, {place: hashes for place, hashes in fetched.items() if hashes})
         at_hand.update(fetched)
         return function(lambda level, n: at_hand[level, n])
+
+    def _used(self, log: str, level: int, n: int) -> bytes | None:
+        tile = self._tiles.get((log, level, n))
+        if tile is not None:
+            self._tiles.move_to_end((log, level, n))
+        return tile
