@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keys.errors import BadKeyError
-from keys.foreign import refusals_as
 from keys.ids import AgencyId
 
 TlsPrivateKey: TypeAlias = ec.EllipticCurvePrivateKey
@@ -25,6 +24,19 @@ TlsPrivateKey: TypeAlias = ec.EllipticCurvePrivateKey
 ROOT_LIFE_DAYS: Final = 3652
 LEAF_LIFE_DAYS: Final = 365
 MAX_CERTIFICATE_BYTES: Final = 4096
+
+# What cryptography raises about a certificate that somebody made up. Its X.509 errors share no base with the others,
+# and an algorithm that it does not know is here one more way in which the bytes are wrong.
+_REFUSALS = (
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def make_tls_root(agency: AgencyId, now: int) -> tuple[bytes, TlsPrivateKey]:
@@ -99,7 +111,7 @@ def is_issued_by(leaf_der: bytes, root_der: bytes) -> bool:
     try:
         leaf = x509.load_der_x509_certificate(leaf_der)
         leaf.verify_directly_issued_by(x509.load_der_x509_certificate(root_der))
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except _REFUSALS:
         return False
     return True
 
@@ -131,8 +143,10 @@ def key_to_der(key: TlsPrivateKey) -> bytes:
 
 def key_from_der(der: bytes) -> TlsPrivateKey:
     """The inverse of `key_to_der`. Raises BadKeyError."""
-    with refusals_as(BadKeyError("p-256", "not_a_key")):
+    try:
         key = serialization.load_der_private_key(der, password=None)
+    except _REFUSALS as error:
+        raise BadKeyError("p-256", "not_a_key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise BadKeyError("p-256", "not_a_key")
     return key
@@ -175,8 +189,10 @@ def _signed(builder: x509.CertificateBuilder, key: TlsPrivateKey) -> bytes:
 def _parse(certificate_der: bytes) -> x509.Certificate:
     if len(certificate_der) > MAX_CERTIFICATE_BYTES:
         raise BadKeyError("p-256", "wrong_length")
-    with refusals_as(BadKeyError("p-256", "not_a_certificate")):
+    try:
         return x509.load_der_x509_certificate(certificate_der)
+    except _REFUSALS as error:
+        raise BadKeyError("p-256", "not_a_certificate") from error
 
 
 def _parse_tls_root(root_der: bytes) -> x509.Certificate:
@@ -186,10 +202,8 @@ def _parse_tls_root(root_der: bytes) -> x509.Certificate:
         constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
         root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         root.verify_directly_issued_by(root)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _REFUSALS as error:
         raise BadKeyError("p-256", "not_a_tls_root") from error
-    except (ValueError, TypeError) as error:
-        raise BadKeyError("p-256", "not_a_certificate") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or not constraints.ca:
         raise BadKeyError("p-256", "not_a_tls_root")
     return root
