@@ -149,6 +149,9 @@ def with_global_options(command: click.Command) -> click.Command:
     """The same command, taking the global options too: `tocsin -D x status` and `tocsin status -D x` are one."""
     if not any(option.name == "global_directory" for option in command.params):
         command.params.extend(_global_options())
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():  # those of a group that is no branch of the table
+            with_global_options(inner)
     return command
 
 

@@ -181,4 +181,8 @@ def _wrap(runs: Sequence[_Run], columns: int | None, hang: int) -> list[list[_Ru
                 else:
                     lines[-1].append(_Run(part, run.style))
                 left, begun = left - width(part), True
-    return [_isolated(line) for line in lines if line] or [[]]
+    return [_isolated(_without_trailing_space(line)) for line in lines if line] or [[]]
+
+
+def _without_trailing_space(line: Sequence[_Run]) -> list[_Run]:
+    return [*line[:-1], _Run(line[-1].text.rstrip(" "), line[-1].style)]
