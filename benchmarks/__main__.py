@@ -1,4 +1,6 @@
-"""`python -m benchmarks`: measures two real nodes on this machine and prints a table beside the floor. Figures, conditions, spread."""
+"""`python -m benchmarks`: measures two real nodes on this machine and prints a table beside the floor. Figures,
+conditions, spread.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +61,10 @@ def command_ms(agency: Agency, runs: int) -> list[float]:
     found = []
     for _ in range(runs):
         began = time.perf_counter()
-        subprocess.run(  # noqa: S603 # our own program
-            [sys.executable, "-m", "nodes.cli", "-D", str(agency.directory), "status", "--json"], check=True, capture_output=True
+        subprocess.run(  # our own program
+            [sys.executable, "-m", "nodes.cli", "-D", str(agency.directory), "status", "--json"],
+            check=True,
+            capture_output=True,
         )
         found.append((time.perf_counter() - began) * 1000)
     return found
@@ -121,7 +125,11 @@ def measured(home: Path, options: argparse.Namespace) -> None:
         rows = [
             ("throughput, stream, alerts/s", spread(per_second, 0), "3,000"),
             ("throughput, one request each, alerts/s", spread(single, 0), "1,200"),
-            ("CPU per alert, both nodes, us", spread(cpu_us, 0), f"{3 * floor.alert:.0f} (3 x floor {floor.alert:.0f})"),
+            (
+                "CPU per alert, both nodes, us",
+                spread(cpu_us, 0),
+                f"{3 * floor.alert:.0f} (3 x floor {floor.alert:.0f})",
+            ),
             ("latency idle p50, ms", f"{statistics.median(one):.2f}", f"{5 + 3 * fsync / 1000:.2f}"),
             ("latency idle p99, ms", f"{statistics.quantiles(one, n=100)[98]:.2f}", "20"),
             ("wire, one alert alone, bytes", f"{wire_one:.0f}", "10,500"),
@@ -134,10 +142,17 @@ def measured(home: Path, options: argparse.Namespace) -> None:
     finally:
         for agency in agencies:
             agency.stop()
-    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}")
-    print(f"versions: {', '.join(f'{name} {version(name)}' for name in ('tocsin', 'aiohttp', 'cryptography', 'pynacl', 'uvloop'))}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}")
-    print(f"fsync of 4 KB: {fsync:.0f} us; floor in us: seal {floor.seal:.0f}, open {floor.open:.0f}, sign {floor.sign:.0f}, verify {floor.verify:.0f}")
-    print(f"conditions: {options.alerts} distinct alerts a run, {options.runs} runs, {options.latency} for latency, recipient's log at the end {size} entries; load, both nodes and wire tap share the machine\n")
+    names = ("tocsin", "aiohttp", "cryptography", "pynacl", "uvloop")
+    parts = (
+        f"machine: {platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}",
+        ", ".join(f"{name} {version(name)}" for name in names),
+        f"fsync of 4 KB: {fsync:.0f} us",
+        f"floor, us: seal {floor.seal:.0f}, open {floor.open:.0f}, sign {floor.sign:.0f}, verify {floor.verify:.0f}",
+        f"{options.alerts} distinct alerts a run, {options.runs} runs, {options.latency} alerts for latency",
+        f"recipient's log at the end: {size} entries; load, both nodes and wire taps share the machine",
+    )
+    print("\n".join(parts), end="\n\n")
     print("| figure | measured: median (lowest to highest) | goal |\n|---|---|---|")
     for name, value, goal in rows:
         print(f"| {name} | {value} | {goal} |")

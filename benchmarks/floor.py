@@ -1,4 +1,6 @@
-"""What one alert must cost at least on this machine: seal, open, and the signatures of a commit shared by a batch. Owns that sum."""
+"""What one alert must cost at least on this machine: seal, open, and the signatures of a commit shared by a batch.
+Owns that sum.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,11 @@ def measure_floor(content: bytes) -> Floor:
     checkpoint = sign_checkpoint(origin, 64, bytes(32), 1, node)
     return Floor(
         seal=_cpu(make),
-        open=_cpu(lambda: open_envelope(sealed.header_bytes, header, sealed.body, lambda info, body: open_sealed(pair, info, body))),
+        open=_cpu(
+            lambda: open_envelope(
+                sealed.header_bytes, header, sealed.body, lambda info, body: open_sealed(pair, info, body)
+            )
+        ),
         sign=_cpu(lambda: sign_checkpoint(origin, 64, bytes(32), 1, node)),
         verify=_cpu(lambda: verify_checkpoint(checkpoint, node.public)),
     )

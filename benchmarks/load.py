@@ -1,4 +1,6 @@
-"""Load on a node's local socket: one request per alert, or a stream with many in flight. Owns the sending side of the measurements."""
+"""Load on a node's local socket: one request per alert, or a stream with many in flight. Owns the sending side of the
+measurements.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Local:
 
     def ask(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """One operation's document."""
-        self._connection.request("POST", f"/v1/{operation}", json.dumps(arguments).encode(), {"Content-Type": "application/json"})
+        self._connection.request(
+            "POST", f"/v1/{operation}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
+        )
         document: dict[str, Any] = json.loads(self._connection.getresponse().read())["document"]
         return document
 

@@ -1,6 +1,8 @@
-"""The inbound pipeline (PROTOCOL §10, steps 6 to 17): from bytes that claim to be an envelope to a message that may be stored.
+"""The inbound pipeline (PROTOCOL §10, steps 6 to 17): from bytes that claim to be an envelope to a message that may
+be stored.
 
-Owns the order of the checks and the verdict. It reads no store and no clock: the node loads facts and passes them in. Stages are types, each made
+Owns the order of the checks and the verdict. It reads no store and no clock: the node loads facts and passes them in.
+Stages are types, each made
 by exactly one function, so that skipping a check is a type error:
 
     RawEnvelope -> ParsedEnvelope -> ProvedEnvelope -> OpenedMessage -> ReadMessage -> Admitted
@@ -15,11 +17,12 @@ from hashlib import sha256
 from typing import Any
 
 from exchange.alerts import Headline, InvalidAlert, read_received
+from exchange.entry import Issued
 from exchange.envelope import Header, OpenedContent, decode_header, envelope_hash, open_envelope
 from exchange.errors import ReasonClass, RefusalCode, RefusalError, classify
 from exchange.policy import CaseFacts, check_inbound
 from exchange.round import RawEnvelope
-from exchange.statement import EnvelopeFacts, Issued, Statement
+from exchange.statement import EnvelopeFacts, Statement
 from keys.errors import CannotOpenError, EncodingError
 from keys.ids import AgencyId
 
@@ -65,7 +68,9 @@ class OpenedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReadMessage:
-    """Its bytes are a valid document of its kind. `repeat`: the same message came in an earlier envelope and is not shown again."""
+    """Its bytes are a valid document of its kind. `repeat`: the same message came in an earlier envelope and is not
+    shown again.
+    """
 
     message: OpenedMessage
     document: dict[str, Any]
@@ -127,10 +132,15 @@ def parse_envelope(raw: RawEnvelope) -> ParsedEnvelope:
 def prove(parsed: ParsedEnvelope, statement: Statement) -> ProvedEnvelope:
     """Step 6, second half: join an envelope with the verified statement that names it.
 
-    Raises RefusalError(bad_proof) if the statement is of another type or of another agency: a caller's mix-up must never pass for a proof.
+    Raises RefusalError(bad_proof) if the statement is of another type or of another agency: a caller's mix-up must
+    never pass for a proof.
     """
     entry = statement.entry
-    if not isinstance(entry, Issued) or statement.agency != parsed.header.sender or entry.envelope_hash != parsed.envelope_hash:
+    if (
+        not isinstance(entry, Issued)
+        or statement.agency != parsed.header.sender
+        or entry.envelope_hash != parsed.envelope_hash
+    ):
         raise RefusalError(RefusalCode.BAD_PROOF, 6)
     return ProvedEnvelope(parsed, statement)
 
@@ -144,7 +154,9 @@ def examine(
     has_epoch_key: Callable[[int], bool],
     open_with: Callable[[int], Callable[[bytes, bytes], bytes]],
 ) -> OpenedMessage | Repeated | Refused | Deferred:
-    """Steps 7 to 13. `now` is the own clock corrected by the measured skew of this peer; `open_with(n)` gives `open(info, body)` for epoch key n."""
+    """Steps 7 to 13. `now` is the own clock corrected by the measured skew of this peer; `open_with(n)` gives
+    `open(info, body)` for epoch key n.
+    """
     try:
         return _examine(proved, agency, earlier, now, has_epoch_key, open_with)
     except RefusalError as refusal:
@@ -184,7 +196,9 @@ def _examine(
 
 
 def read(message: OpenedMessage, *, earlier_content_sha256: bytes | None) -> ReadMessage | Refused:
-    """Steps 14 and 15. `earlier_content_sha256` is that of the message stored under the same (from, message id), if any."""
+    """Steps 14 and 15. `earlier_content_sha256` is that of the message stored under the same (from, message id), if
+    any.
+    """
     content = message.opened.content
     digest = sha256(content).digest()
     if earlier_content_sha256 is not None and earlier_content_sha256 != digest:  # (14)

@@ -1,4 +1,6 @@
-"""The outbound decision: to whom a message may go, and the envelope each recipient gets. Owns that decision; knows no store, queue or socket."""
+"""The outbound decision: to whom a message may go, and the envelope each recipient gets. Owns that decision; knows no
+store, queue or socket.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from exchange.policy import Addressee, SendBar, send_bar
 from keys.epochs import MESSAGE_LIFETIME_MAX_MS
 from keys.ids import AgencyId, EnvelopeId, MessageId
 
-# A message without an own expiry (note, ack, test, cancel, resolve): long enough for a peer that is away for days, short of the lifetime of epoch keys.
+# A message without an own expiry (note, ack, test, cancel, resolve): long enough for a peer that is away for days,
+# short of the lifetime of epoch keys.
 DEFAULT_LIFETIME_MS = 14 * 86_400_000
 
 PRECEDENCES: Mapping[str, Precedence] = {
@@ -50,7 +53,9 @@ def decide(
 ) -> tuple[Decision, ...]:
     """One decision per addressee. The caller posts to all of them or to none."""
     size = padded_size(content)
-    return tuple(Decision(to.agency, send_bar(document, headline, own_agency, own_country, to), size) for to in addressees)
+    return tuple(
+        Decision(to.agency, send_bar(document, headline, own_agency, own_country, to), size) for to in addressees
+    )
 
 
 def deliver_by(headline: Headline, sent_at: int) -> int:
@@ -75,7 +80,9 @@ class Outgoing:
     content: bytes
 
 
-def seal_outgoing(outgoing: Outgoing, epoch_number: int, seal: Callable[[bytes, bytes], bytes], opening: bytes) -> SealedEnvelope:
+def seal_outgoing(
+    outgoing: Outgoing, epoch_number: int, seal: Callable[[bytes, bytes], bytes], opening: bytes
+) -> SealedEnvelope:
     """The envelope for one recipient. `seal(info, plaintext)` seals to the recipient's epoch key of that number."""
     return seal_message(
         SealRequest(

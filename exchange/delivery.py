@@ -1,6 +1,8 @@
-"""The delivery state of (message, recipient) as a function of the set of proofs (PROTOCOL §12). Owns the order of states, knows no store.
+"""The delivery state of (message, recipient) as a function of the set of proofs (PROTOCOL §12). Owns the order of
+states, knows no store.
 
-Any order and any repetition of the same statements gives the same state, and no further statement takes it back (promise P5): the
+Any order and any repetition of the same statements gives the same state, and no further statement takes it back
+(promise P5): the
 state is a maximum over a set, in one total order.
 """
 
@@ -46,7 +48,8 @@ def highest(states: Iterable[State]) -> State:
 class Fact:
     """One verified statement or ack, or the stored fact that trying stopped.
 
-    `newest` tells whether it speaks of the newest envelope of the message: custody, expiry and refusal of an older one are history, while a
+    `newest` tells whether it speaks of the newest envelope of the message: custody, expiry and refusal of an older
+    one are history, while a
     receipt or an ack through any envelope is for the message itself.
     """
 
@@ -67,6 +70,8 @@ def delivery_state(facts: Iterable[Fact]) -> State:
 
 
 def decisions_conflict(states: Iterable[State]) -> bool:
-    """True when the recipient both accepted and rejected: the higher is shown, both are listed (finding `conflicting_decisions`)."""
+    """True when the recipient both accepted and rejected: the higher is shown, both are listed (finding
+    `conflicting_decisions`).
+    """
     said = set(states)
     return State.ACCEPTED in said and State.REJECTED in said

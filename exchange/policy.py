@@ -1,6 +1,8 @@
-"""Handling rules, before sealing and before admission (promise P7). Owns the rules; knows no store, no clock, no envelope.
+"""Handling rules, before sealing and before admission (promise P7). Owns the rules; knows no store, no clock, no
+envelope.
 
-Every rule is all-or-nothing for one recipient: a message is sent or admitted whole, or not at all, never as an empty or thinned-out shell.
+Every rule is all-or-nothing for one recipient: a message is sent or admitted whole, or not at all, never as an empty
+or thinned-out shell.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ PEER_BARS = frozenset({SendBar.PEER_PENDING, SendBar.PEER_SUSPENDED, SendBar.ANC
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """What policy needs to know of a recipient. `trust` is None for an agency without a card here; `markings` is None before its profile came."""
+    """What policy needs to know of a recipient. `trust` is None for an agency without a card here; `markings` is None
+    before its profile came.
+    """
 
     agency: AgencyId
     trust: Trust | None
@@ -52,7 +56,9 @@ class Addressee:
     anchor_over: bool = False
 
 
-def send_bar(document: Mapping[str, Any], headline: Headline, own_agency: AgencyId, own_country: str, to: Addressee) -> SendBar | None:
+def send_bar(
+    document: Mapping[str, Any], headline: Headline, own_agency: AgencyId, own_country: str, to: Addressee
+) -> SendBar | None:
     """The first rule that forbids sending this message to this recipient, or None. Relation first, then content."""
     if to.agency == own_agency:
         return SendBar.OURSELVES
@@ -86,7 +92,9 @@ class CaseFacts:
 
 
 def check_inbound(document: Mapping[str, Any], headline: Headline, sender: AgencyId, case: CaseFacts) -> None:
-    """Steps 16 and 17 of admission (PROTOCOL §10). Raises RefusalError; returns nothing when the message may be shown."""
+    """Steps 16 and 17 of admission (PROTOCOL §10). Raises RefusalError; returns nothing when the message may be
+    shown.
+    """
     if headline.kind not in SILENT_KINDS and unsupported_handling(dict(document)) is not None:
         raise RefusalError(RefusalCode.HANDLING_ABOVE_CEILING, 16)
     if headline.originator != sender:
@@ -106,7 +114,9 @@ def check_inbound(document: Mapping[str, Any], headline: Headline, sender: Agenc
 def is_suspension(headline: Headline, document: Mapping[str, Any]) -> bool:
     """True for an update that asks everybody to pause: status change, and no action requested any more."""
     actions = document.get("requested_actions")
-    asked = [action.get("action") for action in actions if isinstance(action, dict)] if isinstance(actions, list) else []
+    asked = (
+        [action.get("action") for action in actions if isinstance(action, dict)] if isinstance(actions, list) else []
+    )
     return headline.kind == "update" and document.get("why") == "status_change" and asked == ["none"]
 
 

@@ -16,8 +16,10 @@ UNTRUSTED_DELAY_MS = 15 * 60_000
 def next_attempt(now: int, *, attempts: int, first_at: int, precedence: Precedence, chance: float) -> int:
     """Time of the next attempt after `attempts` failures in a row.
 
-    Doubling from one second with full jitter (`chance` in [0, 1) is drawn by the caller), so that a thousand nodes that lost
-    one peer do not come back in step. `first_at` is when the first attempt was possible; after a day the cap is an hour.
+    Doubling from one second with full jitter (`chance` in [0, 1) is drawn by the caller), so that a thousand nodes
+    that lost
+    one peer do not come back in step. `first_at` is when the first attempt was possible; after a day the cap is an
+    hour.
     """
     if precedence is Precedence.FLASH:
         cap = CAP_FLASH_MS

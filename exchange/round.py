@@ -1,6 +1,7 @@
 """The body of a round (PROTOCOL §9): hello, groups, results, as values and as bytes.
 
-Owns the shape of what two nodes say to each other in one request or answer. It does not know what is true: proofs are verified in
+Owns the shape of what two nodes say to each other in one request or answer. It does not know what is true: proofs are
+verified in
 `exchange.statement`, envelopes in `exchange.admit`; nothing here is believed.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from exchange.checkpoint import Checkpoint, checkpoint_from_wire, checkpoint_to_wire
-from exchange.statement import Proof, proof_from_wire, proof_to_wire
+from exchange.proof import Proof, proof_from_wire, proof_to_wire
 from keys.encoding import (
     Value,
     decode,
@@ -45,7 +46,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class OwnHead:
-    """Durable size of one log the speaker owns. A claim without a signature: nothing depends on it but what is asked for."""
+    """Durable size of one log the speaker owns. A claim without a signature: nothing depends on it but what is asked
+    for.
+    """
 
     gateway: GatewayName
     generation: int
@@ -54,7 +57,9 @@ class OwnHead:
 
 @dataclass(frozen=True, slots=True)
 class HeldHead:
-    """The highest head of one of the *other's* logs that the speaker holds. `checkpoint` is given when the hello is whole."""
+    """The highest head of one of the *other's* logs that the speaker holds. `checkpoint` is given when the hello is
+    whole.
+    """
 
     gateway: GatewayName
     generation: int
@@ -99,7 +104,9 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class RawEnvelope:
-    """Bytes that claim to be an envelope. First of the stage types: only `exchange.admit.parse_envelope` takes it further."""
+    """Bytes that claim to be an envelope. First of the stage types: only `exchange.admit.parse_envelope` takes it
+    further.
+    """
 
     header: bytes
     body: bytes

@@ -1,6 +1,7 @@
 """Making a new node: keys, anchor, first log entries, card, directory. Owns `tocsin init`; nothing of it runs later.
 
-Everything is made in a directory beside the wanted one and renamed into place when complete: a failure leaves nothing half done.
+Everything is made in a directory beside the wanted one and renamed into place when complete: a failure leaves nothing
+half done.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ async def create_node(
             wanted.root.rmdir()
         os.rename(making, wanted.root)
     except OSError as problem:
-        raise OperationError("io_error", f"cannot make {wanted.root}: {problem.strerror}", "check permissions and free space") from problem
+        raise OperationError(
+            "io_error", f"cannot make {wanted.root}: {problem.strerror}", "check permissions and free space"
+        ) from problem
     finally:
         shutil.rmtree(making, ignore_errors=True)
     listen = None if config.listen is None else format_listen(config.listen)
@@ -123,15 +126,14 @@ async def _fill(layout: Layout, config: NodeConfig, passphrase: str, operator: s
     store = await SqliteStore.open(layout.store / STORE_FILE, create=True)
     try:
         state = OwnLogState.empty(log_name(GATEWAY, 1))
-        async with Writer(store, identity.origin(1), state, identity.signer(node), clock, lambda: random_bytes(16)) as writer:
+        async with Writer(
+            store, identity.origin(1), state, identity.signer(node), clock, lambda: random_bytes(16)
+        ) as writer:
             await writer.commit(
-                Change(
-                    entries=(),
-                    ops=lambda placed: [
-                        PutAnchor(AnchorRow(agency, 1, encode(anchor_to_wire(anchor)))),
-                        PutOperator(OperatorRow(operator, os.getuid(), tuple(ALL_ROLES), False, now)),
-                        PutMeta(PAIR_SINCE_META, now.to_bytes(8, "big")),
-                    ],
+                Change.of(
+                    PutAnchor(AnchorRow(agency, 1, encode(anchor_to_wire(anchor)))),
+                    PutOperator(OperatorRow(operator, os.getuid(), tuple(ALL_ROLES), program=False, added_at=now)),
+                    PutMeta(PAIR_SINCE_META, now.to_bytes(8, "big")),
                 )
             )
             keyring = Keyring(identity, store, writer, clock)

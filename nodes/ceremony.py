@@ -49,7 +49,9 @@ def export_root(directory: str, passphrase: str, output: Path) -> Document:
                 raise OperationError("io_error", f"{output} does not hold what was written", "use another stick")
             keystore.remove_root()
         except KeyFileError as error:
-            raise OperationError("io_error", f"cannot write {output}: {error.problem}", "the root is still in the node") from error
+            raise OperationError(
+                "io_error", f"cannot write {output}: {error.problem}", "the root is still in the node"
+            ) from error
     return {"v": 1, "agency": config.agency, "file": str(output)}
 
 
@@ -75,7 +77,11 @@ async def _sign(
         startup = await store.startup()
         identity = load_identity(config.agency, startup, keystore)
         if root.public != identity.anchor.body.root:
-            raise OperationError("root_changed", "this is the root of another agency, or an older one", "use the file that export-root wrote")
+            raise OperationError(
+                "root_changed",
+                "this is the root of another agency, or an older one",
+                "use the file that export-root wrote",
+            )
         state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
         anchor = _anchor(identity, config, root, state, revoke=revoke)
         if not revoke:
@@ -128,7 +134,9 @@ def _card(identity: Identity, anchor: Anchor) -> str:
         raise OperationError("wrong_state", "the card is not made yet", "start the node once: tocsin run")
     identity.keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
     return armour(
-        encode_card(Card(anchor=anchor, key_changes=identity.key_changes, profile=profile.proof, opened=identity.opened))
+        encode_card(
+            Card(anchor=anchor, key_changes=identity.key_changes, profile=profile.proof, opened=identity.opened)
+        )
     )
 
 
@@ -137,5 +145,3 @@ def _open(layout: Layout, passphrase: str) -> KeyStore:
         return KeyStore.open(layout.keys, passphrase)
     except KeyFileError as error:
         raise key_file_error(error) from error
-
-

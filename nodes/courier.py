@@ -1,6 +1,8 @@
-"""The courier: one task per trusted peer that holds rounds with it while there is something to say. Owns when, never what.
+"""The courier: one task per trusted peer that holds rounds with it while there is something to say. Owns when, never
+what.
 
-It keeps no queue: what is due is read from the store each time, so that a crash loses nothing and a restart begins where the store stands.
+It keeps no queue: what is due is read from the store each time, so that a crash loses nothing and a restart begins
+where the store stands.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from nodes.peer_client import BadAnswer, PeerDoesNotTrustUs, PeerRefused, PeerTa
 from nodes.peers import Peer, Peers
 from nodes.store.contract import Store
 
-# An idle link says hello this often: enough to see that a peer is there and to carry new keys, far below 1 MB a day (DESIGN 13).
+# An idle link says hello this often: enough to see that a peer is there and to carry new keys, far below 1 MB a day
+# (DESIGN 13).
 HEARTBEAT_MS = 15 * 60_000
 ROUND_TIMEOUT_S = 30.0
 # Rounds in a row without a pause; then other tasks get a turn even if a peer's backlog is long.

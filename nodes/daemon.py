@@ -1,4 +1,5 @@
-"""The composition root: builds a node from its directory, starts it, drains it, stops it. Owns lifetimes; no rule lives here.
+"""The composition root: builds a node from its directory, starts it, drains it, stops it. Owns lifetimes; no rule
+lives here.
 
 Nothing gets "the daemon": each part is handed exactly what it needs.
 """
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from exchange.statement import LogOpened, Proof, encode_entry
+from exchange.entry import LogOpened, encode_entry
+from exchange.proof import Proof
 from keys.errors import KeyFileError, KeyFileProblem
 from keys.ids import AgencyId
 from keys.keystore import KeyStore
@@ -31,12 +33,12 @@ from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.findings import Finding, NodeFacts, own_findings
 from nodes.hello import Forked
-from nodes.identity import Identity, log_name
+from nodes.identity import log_name
 from nodes.intake import Intake, Taken
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.ledger import Ledger
 from nodes.loading import load_identity, load_peers, opened_meta
-from nodes.local_api import LocalApi
+from nodes.local_api import LocalApi, Operation, Stream
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
 from nodes.node import Node
@@ -48,7 +50,7 @@ from nodes.oversight import Oversight, Standing
 from nodes.peer_api import PeerApi
 from nodes.peer_book import PeerBook
 from nodes.peer_client import PeerClient
-from nodes.peers import Peer, Peers
+from nodes.peers import Peer
 from nodes.posting import Posting
 from nodes.reading import Reading
 from nodes.sockets import LocalListener
@@ -57,7 +59,7 @@ from nodes.store.contract import Startup
 from nodes.store.sqlite import SqliteStore
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
-from nodes.writer import AUDIT_LOG, OwnLogState, Writer, load_own_log
+from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Proved, Writer, load_own_log
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
@@ -140,7 +142,7 @@ class Daemon:
         stack.push_async_callback(self._store.close)
         startup = await self._store.startup()
         self._identity = load_identity(self._config.agency, startup, keystore)
-        self._peers = await load_peers(startup, self._store, self._config.agency)
+        self._peers = await load_peers(startup, self._store)
         self._metrics = Metrics()
         self._events = Events()
         self._vault = Vault(keystore.at_rest())
@@ -182,13 +184,7 @@ class Daemon:
             lambda: random_bytes(16),
             audit=audit,
             on_fatal=self._on_fatal,
-            on_commit=lambda figures: (
-                (
-                    self._metrics.commit_seconds.observe(figures.seconds),
-                    self._metrics.commit_entries.observe(figures.entries),
-                )
-                and None
-            ),
+            on_commit=self._on_commit,
         )
         self._writer.start()
         stack.push_async_callback(self._writer.close)
@@ -279,7 +275,7 @@ class Daemon:
         ticker = asyncio.create_task(self._ticking(), name="tick")
         stack.push_async_callback(_ended, ticker)
 
-    def _operations(self):  # type: ignore[no-untyped-def]
+    def _operations(self) -> tuple[dict[str, Operation], dict[str, Stream]]:
         oversight = Oversight(
             identity=self._identity,
             peers=self._peers,
@@ -321,7 +317,11 @@ class Daemon:
 
     # --- what parts tell each other
 
-    def _on_taken(self, peer: Peer, taken: Taken) -> None:
+    def _on_commit(self, figures: CommitFigures) -> None:
+        self._metrics.commit_seconds.observe(figures.seconds)
+        self._metrics.commit_entries.observe(figures.entries)
+
+    def _on_taken(self, taken: Taken) -> None:
         for arrived in taken.arrived:
             self._events.tell(MessageArrived(arrived.row.sender, arrived.row.message_id))
             if arrived.headline.precedence in ("flash", "immediate"):
@@ -370,7 +370,9 @@ class Daemon:
         await self._open_generation(reason, self._writer.generation)
 
     async def _open_generation(self, reason: str, above: int) -> None:
-        """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is said."""
+        """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is
+        said.
+        """
         writer, identity = self._writer, self._identity
         previous, last_head = writer.generation, writer.head
         generation = max(previous, above) + 1
@@ -391,7 +393,7 @@ class Daemon:
             )
 
         proved = await writer.open_generation(
-            generation, opened, (), lambda proof, placed: [opened_meta([*identity.opened, _as_proof(proof)])]
+            generation, opened, (), lambda proof, _: [opened_meta([*identity.opened, _as_proof(proof)])]
         )
         if last_head is not None:
             self._ledger.close(old_log, last_head)
@@ -471,7 +473,7 @@ class Daemon:
             )
 
 
-def _as_proof(proved) -> Proof:  # type: ignore[no-untyped-def]
+def _as_proof(proved: Proved) -> Proof:
     return Proof(entry=proved.placed.entry, index=proved.placed.index, path=proved.path, checkpoint=proved.checkpoint)
 
 
@@ -530,11 +532,10 @@ async def _run(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop  # type: ignore[no-any-return]
+    import uvloop  # noqa: PLC0415 # only `run` pays for it
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def init_node(directory: str, settings: dict[str, object], passphrase: str, *, operator: str) -> Born:

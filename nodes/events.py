@@ -1,4 +1,6 @@
-"""News inside the node: who waits for a receipt, who watches. Owns the fan-out to waiting tasks; it keeps nothing and decides nothing."""
+"""News inside the node: who waits for a receipt, who watches. Owns the fan-out to waiting tasks; it keeps nothing and
+decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 
 from keys.ids import AgencyId, MessageId
 
-# A watcher that does not read loses news rather than hold memory: the store has everything, and it is told to look again.
+# A watcher that does not read loses news rather than hold memory: the store has everything, and it is told to look
+# again.
 MAX_BACKLOG = 10_000
 
 

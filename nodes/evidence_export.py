@@ -1,6 +1,7 @@
 """Gathers what proves the history of a message or a case into one evidence file (PROTOCOL §14).
 
-Owns the gathering; the file's format and its verification are `exchange.evidence`. It exports no key that opens anything.
+Owns the gathering; the file's format and its verification are `exchange.evidence`. It exports no key that opens
+anything.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from exchange.evidence import ContentItem, EnvelopeItem, LinkItem, build_evidence
-from exchange.statement import AgencyKeys, Proof
+from exchange.proof import Proof
+from exchange.statement import AgencyKeys
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from nodes.identity import Identity
 from nodes.ledger import Ledger
@@ -48,7 +50,9 @@ class EvidenceExport:
         self._vault = vault
 
     async def export(self, rows: Sequence[MessageRow], *, with_content: bool) -> Exported:
-        """Everything provable about these messages: issued, receipts, refusals, acks; the content only when asked for."""
+        """Everything provable about these messages: issued, receipts, refusals, acks; the content only when asked
+        for.
+        """
         bundle = _Bundle()
         for row in rows:
             if row.direction is Direction.OUT:
@@ -105,7 +109,16 @@ class EvidenceExport:
         bundle.envelopes[envelope.header] = EnvelopeItem(envelope.header, envelope.body_hash)
         bundle.statements.append((self._identity.agency, await self._ledger.proof(envelope.log, envelope.index)))
         if show:
-            self._content(row, envelope.envelope_id, envelope.sealed_opening, self._identity.agency, envelope.agency, envelope.generation, envelope.n, bundle)
+            self._content(
+                row,
+                envelope.envelope_id,
+                envelope.sealed_opening,
+                self._identity.agency,
+                envelope.agency,
+                envelope.generation,
+                envelope.n,
+                bundle,
+            )
 
     async def _peer_envelope(self, row: MessageRow, inbound: InboundRow, bundle: _Bundle, show: bool) -> None:
         self._speaks(inbound.sender, bundle)
@@ -125,7 +138,16 @@ class EvidenceExport:
             bundle.statements.append((inbound.sender, proof))
         bundle.statements.append((self._identity.agency, await self._ledger.proof(inbound.log, inbound.index)))
         if show and inbound.sealed_opening is not None:
-            self._content(row, inbound.envelope_id, inbound.sealed_opening, inbound.sender, self._identity.agency, inbound.generation, inbound.n, bundle)
+            self._content(
+                row,
+                inbound.envelope_id,
+                inbound.sealed_opening,
+                inbound.sender,
+                self._identity.agency,
+                inbound.generation,
+                inbound.n,
+                bundle,
+            )
 
     async def _peer_statement(self, row: StatementRow, bundle: _Bundle) -> None:
         self._speaks(row.agency, bundle)
@@ -153,7 +175,9 @@ class EvidenceExport:
         await self._link(agency, gateway, generation, size, head.root, bundle)
         return Proof(entry=entry, index=index, path=nodes, checkpoint=stored_checkpoint(head.checkpoint, agency))
 
-    async def _link(self, agency: AgencyId, gateway: str, generation: int, size: int, root: bytes, bundle: _Bundle) -> None:
+    async def _link(
+        self, agency: AgencyId, gateway: str, generation: int, size: int, root: bytes, bundle: _Bundle
+    ) -> None:
         """If the pair that signed this head was changed since, lead from it to a head of the later pair."""
         peer = self._peers.get(agency)
         if peer is None or not any(change.index + 1 >= size for change in peer.keys.changes_of(gateway)):
@@ -182,7 +206,9 @@ class EvidenceExport:
         content, opening = self._vault.content(row), self._vault.opening(row, sealed_opening)
         if content is not None and opening is not None:
             bundle.contents.append(
-                ContentItem.of(envelope_id, opening, sender, recipient, generation, n, MessageId(row.message_id), content)
+                ContentItem.of(
+                    envelope_id, opening, sender, recipient, generation, n, MessageId(row.message_id), content
+                )
             )
 
     def _speaks(self, agency: AgencyId, bundle: _Bundle) -> None:

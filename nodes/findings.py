@@ -73,13 +73,18 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
             Finding(
                 "clock_behind_log",
                 "warning",
-                f"The clock is {facts.clock_behind_ms // 1000} s behind the newest log entry; entries carry the later time.",
+                f"The clock is {facts.clock_behind_ms // 1000} s behind the log; entries carry the later time.",
                 "set the clock of this machine",
             )
         )
     if facts.disk_low:
         found.append(
-            Finding("disk_low", "error", "The disk is nearly full: new posts are refused.", "free space on the disk that holds the directory")
+            Finding(
+                "disk_low",
+                "error",
+                "The disk is nearly full: new posts are refused.",
+                "free space on the disk that holds the directory",
+            )
         )
     if facts.needs_anchor:
         found.append(
@@ -129,7 +134,12 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
         )
     if facts.contact is None:
         found.append(
-            Finding("no_contact", "warning", "Alerts of this node name no 24x7 telephone.", "set contact in node.toml and start again")
+            Finding(
+                "no_contact",
+                "warning",
+                "Alerts of this node name no 24x7 telephone.",
+                "set contact in node.toml and start again",
+            )
         )
     return found
 
@@ -144,19 +154,31 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
         if peer.trust is Trust.PENDING:
             found.append(
                 Finding(
-                    "peer_pending", "warning", f"{agency} is not confirmed yet.", f"type its code: tocsin peer add CARD --code CODE", agency
+                    "peer_pending",
+                    "warning",
+                    f"{agency} is not confirmed yet.",
+                    "type its code: tocsin peer add CARD --code CODE",
+                    agency,
                 )
             )
             continue
         if peer.trust is Trust.SUSPENDED:
-            found.append(Finding("peer_suspended", "info", f"{agency} is suspended.", f"tocsin peer resume {agency}", agency))
+            found.append(
+                Finding("peer_suspended", "info", f"{agency} is suspended.", f"tocsin peer resume {agency}", agency)
+            )
             continue
         found.extend(_anchor_findings(peer.anchor, now, agency))
         skew = peer.row.clock_skew_ms
         if skew is not None and abs(skew) > SKEW_WARNING_MS:
             severity = "error" if abs(skew) > SKEW_ERROR_MS else "warning"
             found.append(
-                Finding("clock_skew", severity, f"The clocks of {agency} and this node differ by {skew / 1000:.1f} s.", "check both clocks", agency)
+                Finding(
+                    "clock_skew",
+                    severity,
+                    f"The clocks of {agency} and this node differ by {skew / 1000:.1f} s.",
+                    "check both clocks",
+                    agency,
+                )
             )
         if peer.line.bar == "peer_does_not_trust_us":
             found.append(
@@ -170,9 +192,15 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
             )
         elif peer.line.failures:
             found.append(
-                Finding("peer_unreachable", "warning", f"{agency} cannot be reached ({peer.line.bar}).", f"tocsin doctor {agency}", agency)
+                Finding(
+                    "peer_unreachable",
+                    "warning",
+                    f"{agency} cannot be reached ({peer.line.bar}).",
+                    f"tocsin doctor {agency}",
+                    agency,
+                )
             )
-        if any(now - row.at > UNRECONCILED_ALARM_MS for row in peer.unreconciled.values()):
+        if any(now - head.seen_at > UNRECONCILED_ALARM_MS for head in peer.unreconciled.values()):
             found.append(
                 Finding(
                     "head_unreconciled",
@@ -182,7 +210,10 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                     agency,
                 )
             )
-        if any(generation > 1 and not peer.keys.history.is_confirmed(gateway, generation) for gateway, generation in peer.heads):
+        if any(
+            generation > 1 and not peer.keys.history.is_confirmed(gateway, generation)
+            for gateway, generation in peer.heads
+        ):
             found.append(
                 Finding(
                     "generation_unconfirmed",
@@ -200,9 +231,21 @@ def _anchor_findings(anchor: Anchor, now: int, agency: str | None) -> list[Findi
     step = "with the root at hand: tocsin keys anchor --root F -o CARD" if agency is None else "ask them for a new card"
     life = anchor_life(anchor, now)
     if life is AnchorLife.OVER:
-        return [Finding("anchor_expired", "error", f"{whose} anchor has expired; only flash and immediate messages go.", step, agency)]
+        return [
+            Finding(
+                "anchor_expired",
+                "error",
+                f"{whose} anchor has expired; only flash and immediate messages go.",
+                step,
+                agency,
+            )
+        ]
     if life is AnchorLife.GRACE:
-        return [Finding("anchor_expired", "error", f"{whose} anchor has expired; 30 days of grace are running.", step, agency)]
+        return [
+            Finding(
+                "anchor_expired", "error", f"{whose} anchor has expired; 30 days of grace are running.", step, agency
+            )
+        ]
     days = expiry_warning(anchor, now)
     if days is not None:
         return [Finding("card_expiring", "warning", f"{whose} anchor expires within {days} days.", step, agency)]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exchange.round import HeldHead, Hello, Known, Numbers, OwnHead
-from exchange.statement import AgencyKeys, with_key_changes
 from exchange.checkpoint import Checkpoint, verify_checkpoint
 from exchange.errors import ExchangeError
+from exchange.round import HeldHead, Hello, Known, Numbers, OwnHead
+from exchange.statement import AgencyKeys, with_key_changes
 from keys.errors import KeysError
 from nodes.identity import Identity
 from nodes.peers import Peer
@@ -77,7 +77,8 @@ def judge_held(
 ) -> Passed | NotTold | Forked:
     """Whether the peer's heads of our log let us speak. `roots`: what our open log's root was at the sizes it names.
 
-    Only the highest generation it names counts: lower ones ended when a later one was opened. A head that does not verify under
+    Only the highest generation it names counts: lower ones ended when a later one was opened. A head that does not
+    verify under
     our own pairs is not counted, so that a peer cannot push us into new generations by inventing one.
     """
     ours = [held for held in hello.held if held.gateway == identity.gateway and held.size > 0]

@@ -1,6 +1,7 @@
 """Who this node is: its agency, its anchors and keys, what it has published of them. Owns its own secrets in memory.
 
-It does not know peers, messages or the network. Private keys come from the keystore and never leave this object but as functions that use them.
+It does not know peers, messages or the network. Private keys come from the keystore and never leave this object but
+as functions that use them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,10 @@ from dataclasses import dataclass
 
 from exchange.card import Card, armour, encode_card
 from exchange.checkpoint import Checkpoint, sign_checkpoint
+from exchange.entry import KeyChange, Profile, decode_entry, encode_entry
 from exchange.log import leaf_hash
-from exchange.statement import (
-    AgencyKeys,
-    KeyChange,
-    Profile,
-    Proof,
-    build_agency_keys,
-    decode_entry,
-    encode_entry,
-    key_change_body,
-)
+from exchange.proof import Proof
+from exchange.statement import AgencyKeys, build_agency_keys, key_change_body
 from keys.anchor import Anchor
 from keys.epochs import PublishedKey
 from keys.ids import AgencyId, GatewayName, Origin
@@ -104,7 +98,9 @@ class Identity:
         return Origin(self.agency, self.gateway, generation)
 
     def node_pair(self, generation: int, next_size: int) -> NodeKeyPair:
-        """The pair that signs checkpoints of `next_size` leaves. Raises KeyFileError when its private half is not in the keystore."""
+        """The pair that signs checkpoints of `next_size` leaves. Raises KeyFileError when its private half is not in
+        the keystore.
+        """
         public = self.keys.history.pair_for(self.gateway, generation, next_size)
         return self.keystore.load_node_pair(pair_label(public))
 

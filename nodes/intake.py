@@ -1,18 +1,20 @@
-"""Taking what a peer sent in a round: verify its groups, admit its envelopes, settle our own, remember its heads and keys.
+"""Taking what a peer sent in a round: verify its groups, admit its envelopes, settle our own, remember its heads and
+keys.
 
-Owns the order in which a group is believed (PROTOCOL §10 steps 5 to 17, §12) and the change that one commit makes of it. It holds no socket and decides no
+Owns the order in which a group is believed (PROTOCOL §10 steps 5 to 17, §12) and the change that one commit makes of
+it. It holds no socket and decides no
 rule: verification is `exchange.statement`, admission `exchange.admit`, state `exchange.delivery`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from exchange import admit as admission
 from exchange.admit import (
-    Admitted,
     Deferred,
     EarlierEnvelope,
     OpenedMessage,
@@ -23,30 +25,26 @@ from exchange.admit import (
     Repeated,
 )
 from exchange.alerts import Headline, ack_fields
+from exchange.checkpoint import checkpoint_to_wire
 from exchange.delivery import Fact, State, delivery_state
+from exchange.entry import (
+    Entry,
+    EpochKey,
+    Issued,
+    KeyDestroyed,
+    Profile,
+    Receipt,
+    decode_entry,
+    encode_entry,
+)
+from exchange.entry import Head as SignedHead
+from exchange.entry import Refused as RefusedEntry
 from exchange.errors import RefusalCode, RefusalError, StatementError
 from exchange.log import LogProofError, leaf_hash, verify_consistency
 from exchange.policy import SILENT_KINDS, CaseFacts, is_suspension
+from exchange.proof import proof_to_wire
 from exchange.round import Group, Result
-from exchange.statement import (
-    EnvelopeFacts,
-    EpochKey,
-    Entry,
-    Head as SignedHead,
-    Issued,
-    KeyDestroyed,
-    LogOpened,
-    Profile,
-    Receipt,
-    Refused as RefusedEntry,
-    Statement,
-    decode_entry,
-    encode_entry,
-    proof_to_wire,
-    statement_proof,
-    verify_group,
-)
-from exchange.checkpoint import checkpoint_to_wire
+from exchange.statement import EnvelopeFacts, Statement, statement_proof, verify_group
 from keys.encoding import encode
 from keys.epochs import PublishedKey
 from keys.errors import EncodingError, KeysError
@@ -113,7 +111,9 @@ class Taken:
 
 @dataclass(slots=True)
 class _Plan:
-    """Grows into one Change: entries with the rows that name their place, rows that need none, and what memory learns after the commit."""
+    """Grows into one Change: entries with the rows that name their place, rows that need none, and what memory learns
+    after the commit.
+    """
 
     entries: list[EntryDraft] = field(default_factory=list)
     placed_ops: list[Callable[[Placed], list[Op]]] = field(default_factory=list)
@@ -169,12 +169,9 @@ class Intake:
         return taken
 
     async def _take_group(self, peer: Peer, group: Group, plan: _Plan, taken: Taken, now: int, peer_now: int) -> None:
-        envelopes = self._parse(group, taken)
+        envelopes = self._parse(group)
         outbound = await self._store.outbound(_answered_ids(group))
-        facts = [
-            _facts(entry, envelope, outbound, peer.agency)
-            for entry, envelope in zip(group.entries, envelopes, strict=True)
-        ]
+        facts = [_facts(entry, envelope, outbound) for entry, envelope in zip(group.entries, envelopes, strict=True)]
         try:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
         except StatementError as error:
@@ -212,7 +209,7 @@ class Intake:
             await self._admit(peer, group, proved, plan, taken, peer_now)
 
     @staticmethod
-    def _parse(group: Group, taken: Taken) -> list[ParsedEnvelope | None]:
+    def _parse(group: Group) -> list[ParsedEnvelope | None]:
         envelopes: list[ParsedEnvelope | None] = []
         seen: set[EnvelopeId] = set()
         for raw in group.attachments:
@@ -259,15 +256,17 @@ class Intake:
         )
         plan.ops.append(PutPeerHead(row))
         if reconciled:
-            head = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint)
+            head = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
             plan.after.append(lambda: peer.heads.__setitem__(key, head))
         else:
-            crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint)
+            crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
             plan.after.append(lambda: peer.unreconciled.__setitem__((*key, crossed.size), crossed))
         await self._reconcile_older(peer, group, plan)
 
     async def _reconcile_older(self, peer: Peer, group: Group, plan: _Plan) -> None:
-        """Heads that crossed on the line: the owner proves them into its newer checkpoint, since our hello named them."""
+        """Heads that crossed on the line: the owner proves them into its newer checkpoint, since our hello named
+        them.
+        """
         for proof in group.consistency:
             key = (GatewayName(group.checkpoint.origin.gateway), group.checkpoint.origin.generation, proof.from_size)
             head = peer.unreconciled.get(key)
@@ -279,7 +278,7 @@ class Intake:
                 row = await self._store.peer_head(peer.agency, head.gateway, head.generation, head.size)
                 if row is not None and row.root == head.root:
                     plan.ops.append(PutPeerHead(replace(row, reconciled=True)))
-                plan.after.append(lambda key=key: peer.unreconciled.pop(key, None))  # type: ignore[misc]
+                plan.after.append(partial(_forget, peer.unreconciled, key))
 
     # what a peer says about itself
 
@@ -309,7 +308,7 @@ class Intake:
                     EpochKeyRow(peer.agency, known.number, known.use_from, known.public, "", 0, destroyed_at=entry.time)
                 )
             )
-            plan.after.append(lambda: peer.epoch_keys.pop(entry.number, None) and None)
+            plan.after.append(partial(_forget, peer.epoch_keys, entry.number))
 
     @staticmethod
     def _learn_profile(peer: Peer, statement: Statement, entry: Profile, plan: _Plan, taken: Taken) -> None:
@@ -473,37 +472,35 @@ class Intake:
     ) -> None:
         headline, opened, header = read.headline, read.message.opened, read.message.proved.parsed.header
         shown = headline.kind not in SILENT_KINDS
+        fresh: Arrived | None = None
         if earlier_row is None:
             stored = stored_headline(headline, read.document, read.content_sha256)
-
-            def make_row(at: int) -> MessageRow:
-                return replace(row, at=at)
-
             row, key = self._vault.message_row(
                 message_id=opened.message_id,
                 sender=peer.agency,
                 direction=Direction.IN,
-                at=0,
+                at=0,  # the time of our receipt, known when it is placed
                 precedence=int(header.precedence),
                 shown=shown,
                 headline=stored,
                 content=opened.content,
             )
             batch[opened.message_id] = (row, stored.content_sha256)
+            fresh = Arrived(row, stored)
         else:
-            row, found = earlier_row, self._vault.key_of(earlier_row)
+            found = self._vault.key_of(earlier_row)
             if found is None:  # erased here: the envelope is receipted again, its content stays gone
-                self._receipt(peer, group, read, None, lambda placed: [], lambda placed: None, plan, taken)
+                self._receipt(peer, group, read, None, lambda _: [], lambda _: None, plan, taken)
                 return
-            key, stored, make_row = found, None, None
+            key = found
 
         ack = _ack_of(read)
         own = self._identity.agency
 
         def ops(placed: Placed) -> list[Op]:
             made: list[Op] = []
-            if make_row is not None:
-                made.append(InsertMessage(make_row(placed.time)))
+            if fresh is not None:
+                made.append(InsertMessage(replace(fresh.row, at=placed.time)))
             if ack is not None:
                 target, body = ack
                 made.append(
@@ -516,8 +513,8 @@ class Intake:
             return made
 
         def after(placed: Placed) -> None:
-            if make_row is not None and stored is not None and shown:
-                taken.arrived.append(Arrived(make_row(placed.time), stored))
+            if fresh is not None and shown:
+                taken.arrived.append(replace(fresh, row=replace(fresh.row, at=placed.time)))
             if ack is not None:
                 taken.acknowledged.append((own, ack[0]))
 
@@ -619,8 +616,14 @@ def stored_headline(
     )
 
 
+def _forget(known: MutableMapping[Any, Any], key: object) -> None:
+    known.pop(key, None)
+
+
 def _answered_ids(group: Group) -> list[EnvelopeId]:
-    """Envelope ids of ours that a group's receipts and refusals speak of. What does not decode is left to the verification."""
+    """Envelope ids of ours that a group's receipts and refusals speak of. What does not decode is left to the
+    verification.
+    """
     ids: list[EnvelopeId] = []
     for data in group.entries:
         try:
@@ -635,7 +638,7 @@ def _answered_ids(group: Group) -> list[EnvelopeId]:
 
 
 def _facts(
-    data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow], speaker: AgencyId
+    data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow]
 ) -> EnvelopeFacts | None:
     if envelope is not None:
         return envelope.facts

@@ -1,6 +1,7 @@
 """The node's own keys over time: profile, epoch keys made and destroyed, the node pair renewed (DESIGN 4).
 
-Owns what is published of them and when; it is called at init, at start, once an hour, and by `keys rotate`. Each step is one commit, and a crash
+Owns what is published of them and when; it is called at init, at start, once an hour, and by `keys rotate`. Each step
+is one commit, and a crash
 between steps is picked up by the next call.
 """
 
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from exchange.entry import EpochKey, KeyDestroyed, Profile, encode_entry
 from exchange.policy import OWN_MARKINGS
+from exchange.proof import Proof
 from exchange.round import MAX_ITEMS, MAX_ROUND_BYTES
-from exchange.statement import EpochKey, KeyDestroyed, Profile, Proof, add_key_change, encode_entry
+from exchange.statement import add_key_change
 from keys.epochs import plan_destruction, plan_publication
 from keys.sealing import EpochKeyPair
 from keys.signing import NodeKeyPair
@@ -42,7 +45,8 @@ class Keyring:
         def make(time: int, salt: bytes) -> bytes:
             return encode_entry(_profile(config, time, salt))
 
-        # Kept with its proof under the checkpoint of its own commit: a card never carries a fresher one than it needs (DESIGN 4).
+        # Kept with its proof under the checkpoint of its own commit: a card never carries a fresher one than it needs
+        # (DESIGN 4).
         (proved,) = await self._writer.commit_proved(
             [EntryDraft("", make)], lambda proofs: [PutMeta(PROFILE_META, proof_bytes(_proof(proofs[0])))]
         )
@@ -50,7 +54,9 @@ class Keyring:
         return True
 
     async def publish_epoch_keys(self) -> int:
-        """Make and publish the epoch keys that are missing for the days ahead. The private half is on disk before the public half is said."""
+        """Make and publish the epoch keys that are missing for the days ahead. The private half is on disk before the
+        public half is said.
+        """
         existing = [(row.number, row.use_from) for row in self._identity.epoch_rows.values()]
         plan = plan_publication(existing, self._clock())
         if not plan:
@@ -67,7 +73,9 @@ class Keyring:
         def draft(number: int, use_from: int, pair: EpochKeyPair) -> EntryDraft:
             return EntryDraft(
                 "",
-                lambda time, salt: encode_entry(EpochKey(salt=salt, time=time, number=number, use_from=use_from, public=pair.public)),
+                lambda time, salt: encode_entry(
+                    EpochKey(salt=salt, time=time, number=number, use_from=use_from, public=pair.public)
+                ),
             )
 
         def rows(placed: tuple[Placed, ...]) -> list[EpochKeyRow]:
@@ -87,14 +95,15 @@ class Keyring:
         return len(pairs)
 
     async def destroy_epoch_keys(self) -> int:
-        """Destroy the private halves whose time is over, then say so. In this order: a statement of destruction must never be ahead of the deed."""
+        """Destroy the private halves whose time is over, then say so. In this order: a statement of destruction must
+        never be ahead of the deed.
+        """
         now = self._clock()
         numbers = plan_destruction(self._identity.published(), now)
         for number in numbers:
             self._identity.keystore.destroy_epoch(number)
             row = replace(self._identity.epoch_rows[number], destroyed_at=now)
-            entry = EntryDraft("", lambda time, salt, n=number: encode_entry(KeyDestroyed(salt=salt, time=time, number=n)))  # type: ignore[misc]
-            await self._writer.commit(Change(entries=(entry,), ops=lambda placed, r=row: [PutEpochKey(r)]))  # type: ignore[misc]
+            await self._writer.commit(_destruction(row))
             self._identity.add_epoch(row)
         return len(numbers)
 
@@ -111,7 +120,9 @@ class Keyring:
             return self._identity.key_change_entry(origin, new, time, salt)
 
         def ops(proved: Proved) -> list[Op]:
-            row = KeyChangeRow(agency, origin.gateway, origin.generation, proved.placed.index, proof_bytes(_proof(proved)))
+            row = KeyChangeRow(
+                agency, origin.gateway, origin.generation, proved.placed.index, proof_bytes(_proof(proved))
+            )
             return [PutKeyChange(row), PutMeta(PAIR_SINCE_META, now.to_bytes(8, "big"))]
 
         proved = await self._writer.commit_key_change(make, self._identity.signer(new), ops)
@@ -143,3 +154,10 @@ def _profile(config: NodeConfig, time: int, salt: bytes) -> Profile:
         max_items=MAX_ITEMS,
         markings=OWN_MARKINGS,
     )
+
+
+def _destruction(row: EpochKeyRow) -> Change:
+    def make(time: int, salt: bytes) -> bytes:
+        return encode_entry(KeyDestroyed(salt=salt, time=time, number=row.number))
+
+    return Change(entries=(EntryDraft("", make),), ops=lambda _: [PutEpochKey(row)])

@@ -1,4 +1,6 @@
-"""Proofs out of the own logs, of any generation, against their newest durable checkpoint. Owns reading tiles; it appends nothing."""
+"""Proofs out of the own logs, of any generation, against their newest durable checkpoint. Owns reading tiles; it
+appends nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 
 from exchange.checkpoint import Checkpoint
 from exchange.log import TileReader, consistency_proof, inclusion_path, multi_proof
-from exchange.statement import Proof
+from exchange.proof import Proof
 from keys.ids import AgencyId
 from nodes.errors import StoreCorruptError
 from nodes.loading import stored_checkpoint
@@ -112,4 +114,3 @@ def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
         else:
             runs.append((index, index))
     return runs
-

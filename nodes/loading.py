@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exchange.checkpoint import Checkpoint, checkpoint_from_wire
+from exchange.entry import Profile, decode_entry
 from exchange.errors import ExchangeError
 from exchange.log import leaf_hash
-from exchange.statement import Profile, Proof, add_key_change, build_agency_keys, decode_entry, proof_from_wire, proof_to_wire
+from exchange.proof import Proof, proof_from_wire, proof_to_wire
+from exchange.statement import add_key_change, build_agency_keys
 from keys.anchor import Anchor, anchor_from_wire
-from keys.encoding import decode, encode
+from keys.encoding import decode, encode, take_array
 from keys.epochs import PublishedKey
 from keys.errors import KeysError
 from keys.ids import AgencyId, GatewayName
@@ -65,7 +67,7 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         opened = startup.meta.get(OPENED_META)
         if opened is not None:
             identity.opened = tuple(
-                proof_from_wire(value, agency) for value in _list(decode(opened, max_bytes=MAX_STORED_BYTES))
+                proof_from_wire(value, agency) for value in take_array(decode(opened, max_bytes=MAX_STORED_BYTES))
             )
     except (KeysError, ExchangeError) as error:
         raise StoreCorruptError("the stored identity does not verify") from error
@@ -77,7 +79,7 @@ def opened_meta(proofs: Sequence[Proof]) -> PutMeta:
     return PutMeta(OPENED_META, encode([proof_to_wire(proof) for proof in proofs]))
 
 
-async def load_peers(startup: Startup, store: Store, own: AgencyId) -> Peers:
+async def load_peers(startup: Startup, store: Store) -> Peers:
     """All peers, pending and suspended ones too."""
     peers = Peers()
     for row in startup.peers:
@@ -132,14 +134,11 @@ async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:
 
 def _head(row: PeerHeadRow) -> Head:
     checkpoint = stored_checkpoint(row.checkpoint, row.agency)
-    return Head(GatewayName(row.gateway), row.generation, row.size, row.root, checkpoint)
+    return Head(GatewayName(row.gateway), row.generation, row.size, row.root, checkpoint, row.at)
 
 
 def _changes(agency: AgencyId, rows: Sequence[KeyChangeRow]) -> list[Proof]:
-    mine = sorted((row for row in rows if row.agency == agency), key=lambda row: (row.gateway, row.generation, row.index))
+    mine = sorted(
+        (row for row in rows if row.agency == agency), key=lambda row: (row.gateway, row.generation, row.index)
+    )
     return [stored_proof(row.proof, agency) for row in mine]
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-

@@ -1,7 +1,10 @@
-"""The operators' API on the node's Unix socket. Owns transport and who is calling; what an operation does is `nodes.operations`.
+"""The operators' API on the node's Unix socket. Owns transport and who is calling; what an operation does is
+`nodes.operations`.
 
-`POST /v1/<operation>` with a JSON object of arguments; the answer is `{"exit": n, "document": {…}}`, where the document is the contract's own.
-`watch` and `stream` answer lines of JSON. The caller is known by the uid of its socket (SO_PEERCRED): no password, no token.
+`POST /v1/<operation>` with a JSON object of arguments; the answer is `{"exit": n, "document": {…}}`, where the
+document is the contract's own.
+`watch` and `stream` answer lines of JSON. The caller is known by the uid of its socket (SO_PEERCRED): no password, no
+token.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation comes to. `extra` stands beside the document, for what is no part of the contract's document (a file's bytes)."""
+    """What an operation comes to. `extra` stands beside the document, for what is no part of the contract's document
+    (a file's bytes).
+    """
 
     document: Document
     exit: int = 0
@@ -71,7 +76,9 @@ class LocalApi:
                 return await self._stream(request, uid, stream)
             operation = self._operations.get(name)
             if operation is None:
-                raise OperationError("usage", f"this node knows no operation {name!r}", "is the command line newer than the node?")
+                raise OperationError(
+                    "usage", f"this node knows no operation {name!r}", "is the command line newer than the node?"
+                )
             return _json(await operation(uid, await _arguments(request)))
         except FatalError:
             raise
@@ -82,8 +89,10 @@ class LocalApi:
         except Exception:
             # Our bug: the trace goes to the log, never to the terminal (docs/CLI.md §3).
             log.exception("operation.failed", operation=name)
-            error = OperationError("internal", "the node failed at this; its log has the trace", "report it with the log lines")
-            return _json(Answer(error.document(), ERROR_EXITS["internal"]))
+            bug = OperationError(
+                "internal", "the node failed at this; its log has the trace", "report it with the log lines"
+            )
+            return _json(Answer(bug.document(), ERROR_EXITS["internal"]))
 
     async def _stream(self, request: web.Request, uid: int, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -1,6 +1,8 @@
-"""The node: post, receive, settle, tick. Loads facts, asks the core, commits; holds no socket, no schedule and no rule of its own.
+"""The node: post, receive, settle, tick. Loads facts, asks the core, commits; holds no socket, no schedule and no
+rule of its own.
 
-`receive` and `settle` are the two ends of a round (PROTOCOL §9); both take the other's groups through the same `Intake` and build what goes back
+`receive` and `settle` are the two ends of a round (PROTOCOL §9); both take the other's groups through the same
+`Intake` and build what goes back
 through the same `Outflow`, so there is one way in and one way out.
 """
 
@@ -12,9 +14,10 @@ from dataclasses import dataclass, replace
 
 from exchange.envelope import Precedence
 from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
+from exchange.proof import proof_to_wire
 from exchange.retry import next_attempt
 from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
-from exchange.statement import add_key_change, build_agency_keys, proof_to_wire
+from exchange.statement import add_key_change, build_agency_keys
 from keys.anchor import anchor_from_wire, anchor_to_wire
 from keys.encoding import encode
 from keys.errors import AnchorError, EncodingError, KeysError
@@ -61,7 +64,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """Rows that a hello asks for, to be written with the round's commit; and whether a queue that waited was released."""
+    """Rows that a hello asks for, to be written with the round's commit; and whether a queue that waited was
+    released.
+    """
 
     ops: Sequence[Op]
     released: bool
@@ -92,7 +97,7 @@ class Node:
         metrics: Metrics,
         clock: Callable[[], int],
         chance: Callable[[], float],
-        on_taken: Callable[[Peer, Taken], None],
+        on_taken: Callable[[Taken], None],
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
         read_only: Callable[[], bool],
     ) -> None:
@@ -127,7 +132,8 @@ class Node:
             if self._read_only():
                 raise RefusalError(RefusalCode.INTERNAL, 4)
             if not peer.guard_passed:
-                # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL §9.1).
+                # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL
+                # §9.1).
                 await self._remember(heard)
                 return encode_round(Round(hello=self._hello(peer)))
             taken = await self._intake.take(
@@ -162,7 +168,8 @@ class Node:
         async with peer.lock:
             was_passed = peer.guard_passed
             heard = await self._hear(peer, answer)
-            # An answer that carries groups proves that our request was taken; what we owed is with the peer now, and comes again if it asks again.
+            # An answer that carries groups proves that our request was taken; what we owed is with the peer now, and
+            # comes again if it asks again.
             if peer.guard_passed:
                 peer.owed -= ask.positions
             taken = await self._intake.take(
@@ -175,7 +182,8 @@ class Node:
         line = peer.line
         line.reachable, line.last_round_at = True, self._clock()
         line.rounds_ok += 1
-        # Asked twice running for a head we told: it cannot use what we say. Wait like after a failure instead of calling for ever.
+        # Asked twice running for a head we told: it cannot use what we say. Wait like after a failure instead of
+        # calling for ever.
         line.head_asks = line.head_asks + 1 if answer.hello.head_wanted else 0
         self._after(peer, taken)
         lacks = bool(self._outflow.lacking_positions(peer) - ask.positions) if peer.guard_passed else False
@@ -217,10 +225,12 @@ class Node:
             if not overdue:
                 return
             ops: list[Op] = [
-                PutRecipient(replace(row, state=MachineState.EXPIRED, reason=None, updated_at=now, next_attempt_at=None))
+                PutRecipient(
+                    replace(row, state=MachineState.EXPIRED, reason=None, updated_at=now, next_attempt_at=None)
+                )
                 for row in overdue
             ]
-            await self._writer.commit(Change(entries=(), ops=lambda placed, ops=tuple(ops): list(ops)))  # type: ignore[misc]
+            await self._writer.commit(Change.of(*ops))
 
     # --- parts of a round
 
@@ -273,7 +283,7 @@ class Node:
 
     async def _remember(self, heard: _Heard) -> None:
         if heard.ops:
-            await self._writer.commit(Change(entries=(), ops=lambda placed: list(heard.ops)))
+            await self._writer.commit(Change.of(*heard.ops))
 
     def _hear_keys(self, peer: Peer, spoken: Round) -> list[Op]:
         ops: list[Op] = []
@@ -284,18 +294,25 @@ class Node:
                 if verdict is AnchorVerdict.NEWER:
                     peer.keys = build_agency_keys([*peer.keys.anchors, offered], peer.keys.changes)
                     peer.row = replace(peer.row, anchor=encode(spoken.anchor))
-                    ops += [PutPeer(peer.row), PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor)))]
-            except (AnchorError, EncodingError, ExchangeError) as error:
+                    ops += [
+                        PutPeer(peer.row),
+                        PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor))),
+                    ]
+            except (AnchorError, EncodingError, ExchangeError):
                 self._metrics.items_dropped.add("key_not_valid")
         for proof in spoken.key_changes:
             try:
                 peer.keys = add_key_change(peer.keys, proof)
-            except (ExchangeError, KeysError) as error:
+            except (ExchangeError, KeysError):
                 self._metrics.items_dropped.add("key_not_valid")
                 break
             origin = proof.checkpoint.origin
             ops.append(
-                PutKeyChange(KeyChangeRow(peer.agency, origin.gateway, origin.generation, proof.index, encode(proof_to_wire(proof))))
+                PutKeyChange(
+                    KeyChangeRow(
+                        peer.agency, origin.gateway, origin.generation, proof.index, encode(proof_to_wire(proof))
+                    )
+                )
             )
         return ops
 
@@ -312,14 +329,19 @@ class Node:
     async def _judge(self, spoken: Round) -> Passed | NotTold | Forked:
         size = self._writer.durable_size
         generation = self._writer.generation
-        ours = [held for held in spoken.hello.held if held.gateway == self._identity.gateway and held.generation == generation]
+        ours = [
+            held
+            for held in spoken.hello.held
+            if held.gateway == self._identity.gateway and held.generation == generation
+        ]
         roots = await self._ledger.roots(held.size for held in ours if 0 < held.size <= size)
         return judge_held(spoken.hello, self._identity, generation=generation, size=size, roots=roots)
 
     async def _unsigned(self, peer: Peer, ask: Ask, answer: Round, taken: Taken) -> bool:
         """Act on unsigned codes: hints that end nothing. True if something of the request has to wait.
 
-        An item that got neither a proof nor a code waits like any other failure: a peer that answers nothing must not be called in a circle.
+        An item that got neither a proof nor a code waits like any other failure: a peer that answers nothing must not
+        be called in a circle.
         """
         codes = {result.envelope_id: result.code for result in answer.results}
         done = {(settled.message_id, settled.agency) for settled in taken.settled}
@@ -339,11 +361,17 @@ class Node:
                 continue
             attempts = row.attempts + 1
             due = next_attempt(
-                now, attempts=attempts, first_at=item.outbound.at, precedence=Precedence(row.precedence), chance=self._chance()
+                now,
+                attempts=attempts,
+                first_at=item.outbound.at,
+                precedence=Precedence(row.precedence),
+                chance=self._chance(),
             )
-            ops.append(PutRecipient(replace(row, reason=code.value, attempts=attempts, next_attempt_at=due, updated_at=now)))
+            ops.append(
+                PutRecipient(replace(row, reason=code.value, attempts=attempts, next_attempt_at=due, updated_at=now))
+            )
         if ops:
-            await self._writer.commit(Change(entries=(), ops=lambda placed: list(ops)))
+            await self._writer.commit(Change.of(*ops))
         for row in reseal:
             await self._posting.new_envelope(row, reseal=True)
         return bool(ops)
@@ -353,8 +381,8 @@ class Node:
 
     def _after(self, peer: Peer, taken: Taken) -> None:
         if taken.new_epoch_keys:
-            asyncio.get_running_loop().create_task(self._seal_waiting(peer))
-        self._on_taken(peer, taken)
+            self._sealing = asyncio.get_running_loop().create_task(self._seal_waiting(peer))
+        self._on_taken(taken)
 
     async def _seal_waiting(self, peer: Peer) -> None:
         while await self._posting.seal_waiting(peer):

@@ -1,4 +1,6 @@
-"""The table of operations of the local API: name -> who may, and what does it. Owns the wiring of names to implementations, nothing else."""
+"""The table of operations of the local API: name -> who may, and what does it. Owns the wiring of names to
+implementations, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from exchange.alerts import new_template
@@ -13,7 +16,7 @@ from keys.errors import EncodingError
 from keys.ids import MessageId, format_uuid, parse_uuid
 from keys.randomness import new_message_id
 from nodes.errors import NodeError, OperationError
-from nodes.events import Events, MessageArrived, RecipientMoved
+from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.identity import Identity
 from nodes.local_api import Answer, Document, Operation, Stream
@@ -23,7 +26,16 @@ from nodes.oversight import Oversight
 from nodes.peer_book import PeerBook
 from nodes.reading import Reading, timestamp
 from nodes.speaking import Speaking
-from nodes.store.contract import Direction, MessageRow, OperatorRow, PutDraft, PutOperator, RemoveDraft, RemoveOperator, Store
+from nodes.store.contract import (
+    Direction,
+    MessageRow,
+    OperatorRow,
+    PutDraft,
+    PutOperator,
+    RemoveDraft,
+    RemoveOperator,
+    Store,
+)
 from nodes.vault import Vault
 from nodes.writer import Change, Writer
 
@@ -106,7 +118,7 @@ class Operations:
             "evidence_export": self._evidence_export,
             "log_verify": _plain(oversight.log_verify),
             "status": _plain(oversight.status),
-            "doctor": self._doctor,
+            "doctor": _plain(oversight.doctor),
             "notice_test": self._notice_test,
             "keys_status": _plain(oversight.keys_status),
             "keys_rotate": self._keys_rotate,
@@ -125,7 +137,9 @@ class Operations:
             try:
                 return await handler(caller, args)
             except KeyError as error:
-                raise OperationError("usage", f"{name} needs {error.args[0]!r}", f"tocsin {name.replace('_', ' ')} --help") from error
+                raise OperationError(
+                    "usage", f"{name} needs {error.args[0]!r}", f"tocsin {name.replace('_', ' ')} --help"
+                ) from error
 
         return run
 
@@ -134,7 +148,9 @@ class Operations:
     async def _inbox(self, caller: OperatorRow, args: Document) -> Answer:
         since = _time(args.get("since"))
         limit = int(args["limit"]) if args.get("limit") else None
-        return Answer(await self._reading.inbox(since=since, limit=limit, unacknowledged=bool(args.get("unacknowledged"))))
+        return Answer(
+            await self._reading.inbox(since=since, limit=limit, unacknowledged=bool(args.get("unacknowledged")))
+        )
 
     async def _show(self, caller: OperatorRow, args: Document) -> Answer:
         reference = str(args["id"])
@@ -179,28 +195,47 @@ class Operations:
         drafts = []
         for row in await self._store.drafts():
             body = self._vault.draft(row)
-            drafts.append({"draft_id": format_uuid(row.draft_id), "kind": body["kind"], "by": body["by"], "updated_at": timestamp(row.updated_at)})
+            drafts.append(
+                {
+                    "draft_id": format_uuid(row.draft_id),
+                    "kind": body["kind"],
+                    "by": body["by"],
+                    "updated_at": timestamp(row.updated_at),
+                }
+            )
         return Answer({"v": 1, "drafts": drafts})
 
     async def _draft_save(self, caller: OperatorRow, args: Document) -> Answer:
         draft_id = MessageId(_uuid(args["draft_id"])) if args.get("draft_id") else new_message_id()
         body = {"kind": str(args.get("kind") or "alert"), "text": str(args["text"]), "by": caller.ref}
         row = self._vault.draft_row(draft_id, self._clock(), body)
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [PutDraft(row)]))
-        return Answer({"v": 1, "draft_id": format_uuid(draft_id), "kind": body["kind"], "by": caller.ref, "updated_at": timestamp(row.updated_at)})
+        await self._writer.commit(Change.of(PutDraft(row)))
+        return Answer(
+            {
+                "v": 1,
+                "draft_id": format_uuid(draft_id),
+                "kind": body["kind"],
+                "by": caller.ref,
+                "updated_at": timestamp(row.updated_at),
+            }
+        )
 
     async def _draft_show(self, caller: OperatorRow, args: Document) -> Answer:
         wanted = str(args["draft_id"]).lower()
-        rows = [row for row in await self._store.drafts() if format_uuid(row.draft_id).endswith(wanted) and len(wanted) >= 4]
+        rows = [
+            row for row in await self._store.drafts() if format_uuid(row.draft_id).endswith(wanted) and len(wanted) >= 4
+        ]
         if len(rows) != 1:
             code = "ambiguous_id" if rows else "unknown_id"
             raise OperationError(code, f"{len(rows)} drafts end in {wanted!r}", "tocsin drafts lists them")
         body = self._vault.draft(rows[0])
-        return Answer({"v": 1, "draft_id": format_uuid(rows[0].draft_id), **body, "updated_at": timestamp(rows[0].updated_at)})
+        return Answer(
+            {"v": 1, "draft_id": format_uuid(rows[0].draft_id), **body, "updated_at": timestamp(rows[0].updated_at)}
+        )
 
     async def _draft_delete(self, caller: OperatorRow, args: Document) -> Answer:
         draft_id = MessageId(_uuid(args["draft_id"]))
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [RemoveDraft(draft_id)]))
+        await self._writer.commit(Change.of(RemoveDraft(draft_id)))
         return Answer({"v": 1, "draft_id": format_uuid(draft_id)})
 
     async def _new_template(self, caller: OperatorRow, args: Document) -> Answer:
@@ -241,9 +276,11 @@ class Operations:
         roles = tuple(given) if isinstance(given, list) else tuple(str(given).split(","))
         unknown = [role for role in roles if role not in ALL_ROLES]
         if unknown or not roles:
-            raise OperationError("usage", f"unknown role {', '.join(unknown) or '(none)'}", f"roles: {', '.join(ALL_ROLES)}")
+            raise OperationError(
+                "usage", f"unknown role {', '.join(unknown) or '(none)'}", f"roles: {', '.join(ALL_ROLES)}"
+            )
         row = OperatorRow(str(args["ref"]), int(args["uid"]), roles, bool(args.get("program")), self._clock())
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [PutOperator(row)]))
+        await self._writer.commit(Change.of(PutOperator(row)))
         self._operators.put(row)
         return Answer({"v": 1, **_operator(row)})
 
@@ -252,14 +289,20 @@ class Operations:
         if row is None:
             raise OperationError("unknown_id", f"there is no operator {args['ref']!r}", "tocsin operator list")
         if Role.ADMIN in row.roles and len(self._operators.admins()) == 1:
-            raise OperationError("wrong_state", f"{row.ref} is the last admin", "enrol another one first: tocsin operator add")
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [RemoveOperator(row.ref)]))
+            raise OperationError(
+                "wrong_state", f"{row.ref} is the last admin", "enrol another one first: tocsin operator add"
+            )
+        await self._writer.commit(Change.of(RemoveOperator(row.ref)))
         self._operators.drop(row.ref)
         return Answer({"v": 1, **_operator(row)})
 
     async def _evidence_export(self, caller: OperatorRow, args: Document) -> Answer:
         reference = str(args["id"])
-        rows = await self._reading.case(reference) if self._reading.is_case(reference) else [await self._reading.find(reference)]
+        rows = (
+            await self._reading.case(reference)
+            if self._reading.is_case(reference)
+            else [await self._reading.find(reference)]
+        )
         with_content = bool(args.get("with_content"))
         exported = await self._evidence.export(rows, with_content=with_content)
         for row in rows:
@@ -268,12 +311,15 @@ class Operations:
         extra = {"file_base64": base64.b64encode(exported.data).decode(), "left_out": exported.left_out}
         return Answer(document, extra=extra)
 
-    async def _doctor(self, caller: OperatorRow, args: Document) -> Answer:
-        return await self._oversight.doctor(caller.ref, args)
-
     async def _notice_test(self, caller: OperatorRow, args: Document) -> Answer:
         run = await self._notices.test()
-        document = {"v": 1, "ok": run.ok, "outcome": run.outcome, "exit_status": run.exit_status, "elapsed_ms": run.elapsed_ms}
+        document = {
+            "v": 1,
+            "ok": run.ok,
+            "outcome": run.outcome,
+            "exit_status": run.exit_status,
+            "elapsed_ms": run.elapsed_ms,
+        }
         return Answer(document, 0 if run.ok else 1)
 
     async def _keys_rotate(self, caller: OperatorRow, args: Document) -> Answer:
@@ -307,9 +353,13 @@ class Operations:
                         row = await self._store.message(self._identity.agency, event.message_id)
                         if row is not None and row.shown:
                             yield {"v": 1, "event": "delivery", "message": await self._reading.message(row)}
+                    case RoundEnded():
+                        pass
 
     async def _stream(self, uid: int, args: Document, lines: AsyncIterator[bytes]) -> AsyncIterator[Document]:
-        """Many posts on one connection: each line is the arguments of `post`, each answer line carries its `seq`. Answers come as they are durable."""
+        """Many posts on one connection: each line is the arguments of `post`, each answer line carries its `seq`.
+        Answers come as they are durable.
+        """
         caller = self._operators.may(uid, "stream")
         answers: asyncio.Queue[Document | None] = asyncio.Queue()
         gate = asyncio.Semaphore(STREAM_IN_FLIGHT)
@@ -321,8 +371,8 @@ class Operations:
             except NodeError as error:
                 await answers.put({"seq": seq, "exit": error.exit, "document": error.document()})
             except (ValueError, TypeError):
-                error = OperationError("usage", "this line is no JSON object of post's arguments", "one object a line")
-                await answers.put({"seq": seq, "exit": error.exit, "document": error.document()})
+                bad = OperationError("usage", "this line is no JSON object of post's arguments", "one object a line")
+                await answers.put({"seq": seq, "exit": bad.exit, "document": bad.document()})
             finally:
                 gate.release()
 
@@ -344,9 +394,15 @@ class Operations:
             reader.cancel()
 
     async def _audit(self, operation: str, caller: OperatorRow, row: MessageRow) -> None:
-        body = {"operation": operation, "who": caller.ref, "at": self._clock(), "message_id": format_uuid(row.message_id), "from": row.sender}
+        body = {
+            "operation": operation,
+            "who": caller.ref,
+            "at": self._clock(),
+            "message_id": format_uuid(row.message_id),
+            "from": row.sender,
+        }
         entry = self._vault.audit_entry(body)
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [], audit=(entry,)))
+        await self._writer.commit(Change.of(audit=(entry,)))
 
 
 STREAM_IN_FLIGHT = 512
@@ -360,7 +416,13 @@ def _plain(handler: Callable[[Document], Awaitable[Answer]]) -> Handler:
 
 
 def _operator(row: OperatorRow) -> dict[str, Any]:
-    return {"ref": row.ref, "uid": row.uid, "roles": list(row.roles), "program": row.program, "added_at": timestamp(row.added_at)}
+    return {
+        "ref": row.ref,
+        "uid": row.uid,
+        "roles": list(row.roles),
+        "program": row.program,
+        "added_at": timestamp(row.added_at),
+    }
 
 
 def _uuid(text: object) -> bytes:
@@ -373,12 +435,12 @@ def _uuid(text: object) -> bytes:
 def _time(text: object) -> int | None:
     if not text:
         return None
-    from datetime import datetime
-
     try:
         moment = datetime.fromisoformat(str(text))
         if moment.tzinfo is None:
             raise ValueError
     except ValueError as error:
-        raise OperationError("usage", f"{text!r} is no time", "RFC 3339 with offset, for example 2026-11-23T02:10:00Z") from error
+        raise OperationError(
+            "usage", f"{text!r} is no time", "RFC 3339 with offset, for example 2026-11-23T02:10:00Z"
+        ) from error
     return int(moment.timestamp() * 1000)

@@ -19,26 +19,27 @@ class Role(StrEnum):
 
 
 ALL_ROLES = tuple(Role)
-# Anybody enrolled may look at how things stand.
-ANY: frozenset[Role] = frozenset(Role)
+_SPEAKING = "post preview update cancel resolve renew note ack resend stream drafts draft_save draft_show draft_delete"
+_READING = "inbox show watch new_template notice_test"
+_FOLLOWING = "track why"
+_PROVING = "evidence_export log_verify"
+_RULING = (
+    "peer_add peer_suspend peer_resume peer_remove peer_replace"
+    " operator_list operator_add operator_remove keys_rotate log_reopen"
+)
+_LOOKING = "card peer_list peer_show status doctor keys_status metrics"
 
 NEEDED: Mapping[str, frozenset[Role]] = {
-    **dict.fromkeys(
-        (
-            "post preview update cancel resolve renew note ack resend inbox show watch stream drafts draft_save draft_show draft_delete"
-            " new_template notice_test"
-        ).split(),
-        frozenset({Role.ANALYST, Role.RELEASER}),
-    ),
-    **dict.fromkeys("track why".split(), frozenset({Role.ANALYST, Role.RELEASER, Role.AUDITOR})),
-    **dict.fromkeys("evidence_export log_verify".split(), frozenset({Role.AUDITOR, Role.ANALYST, Role.ADMIN})),
-    **dict.fromkeys(
-        (
-            "peer_add peer_suspend peer_resume peer_remove peer_replace operator_list operator_add operator_remove keys_rotate log_reopen"
-        ).split(),
-        frozenset({Role.ADMIN}),
-    ),
-    **dict.fromkeys("card peer_list peer_show status doctor keys_status metrics".split(), ANY),
+    operation: frozenset(roles)
+    for operations, roles in (
+        (_SPEAKING, (Role.ANALYST, Role.RELEASER)),
+        (_READING, (Role.ANALYST, Role.RELEASER)),
+        (_FOLLOWING, (Role.ANALYST, Role.RELEASER, Role.AUDITOR)),
+        (_PROVING, (Role.AUDITOR, Role.ANALYST, Role.ADMIN)),
+        (_RULING, (Role.ADMIN,)),
+        (_LOOKING, tuple(Role)),
+    )
+    for operation in operations.split()
 }
 
 
@@ -84,4 +85,8 @@ class Operators:
             if needed & {Role(role) for role in row.roles}:
                 return row
         roles = ", ".join(sorted(role.value for role in needed))
-        raise OperationError("not_permitted", f"{mine[0].ref} lacks a role for this ({roles})", "an admin can add it: tocsin operator add")
+        raise OperationError(
+            "not_permitted",
+            f"{mine[0].ref} lacks a role for this ({roles})",
+            "an admin can add it: tocsin operator add",
+        )

@@ -1,6 +1,8 @@
-"""What this node hands a peer in a round: due envelopes, receipts owed, keys it lacks, with proofs made now from stored tiles.
+"""What this node hands a peer in a round: due envelopes, receipts owed, keys it lacks, with proofs made now from
+stored tiles.
 
-Owns the choice and the proofs. It signs nothing: every item is an entry that is already durable under a durable checkpoint.
+Owns the choice and the proofs. It signs nothing: every item is an entry that is already durable under a durable
+checkpoint.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from exchange.proof import Proof
 from exchange.round import Consistency, Group, RawEnvelope
-from exchange.statement import Proof
 from nodes.identity import Identity, log_name
 from nodes.ledger import Ledger
 from nodes.peers import Peer
@@ -38,7 +40,9 @@ class Outflow:
         self._ledger = ledger
 
     async def due(self, peer: Peer, now: int) -> list[Item]:
-        """Envelopes to send now, flash first, bounded in number and bytes. Those already on the line to it are left out while their lease lasts."""
+        """Envelopes to send now, flash first, bounded in number and bytes. Those already on the line to it are left
+        out while their lease lasts.
+        """
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
         rows = await self._store.due(peer.agency, now, frozenset(peer.leased), MAX_BATCH_ITEMS, MAX_BATCH_BYTES)
@@ -64,7 +68,9 @@ class Outflow:
             positions.add((log_name(origin.gateway, origin.generation), profile.proof.index))
         return positions
 
-    async def groups(self, peer: Peer, items: Sequence[Item], positions: Iterable[tuple[str, int]]) -> tuple[Group, ...]:
+    async def groups(
+        self, peer: Peer, items: Sequence[Item], positions: Iterable[tuple[str, int]]
+    ) -> tuple[Group, ...]:
         """One group per own log, newest generation last."""
         attachments = {
             (item.outbound.log, item.outbound.index): RawEnvelope(item.outbound.header, item.outbound.body)
@@ -78,7 +84,9 @@ class Outflow:
         for log in sorted(by_log, key=lambda name: int(name.rpartition("/")[2])):
             indices = sorted(by_log[log])
             proved = await self._ledger.prove(log, indices)
-            sizes = [size for size in peer.holds_sizes(proved.checkpoint.origin.generation) if size <= proved.checkpoint.size]
+            sizes = [
+                size for size in peer.holds_sizes(proved.checkpoint.origin.generation) if size <= proved.checkpoint.size
+            ]
             consistency = [Consistency(size, nodes) for size, nodes in await self._ledger.consistency(log, sizes)]
             groups.append(
                 Group(

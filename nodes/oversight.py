@@ -1,4 +1,6 @@
-"""How the node stands: status, doctor, log verify, keys status. Owns what an operator or auditor asks about the machine, not about messages."""
+"""How the node stands: status, doctor, log verify, keys status. Owns what an operator or auditor asks about the
+machine, not about messages.
+"""
 
 from __future__ import annotations
 
@@ -153,8 +155,10 @@ class Oversight:
 
     # --- doctor
 
-    async def doctor(self, caller_ref: str, args: Document) -> Answer:
-        """Step by step, to a peer or on this machine; stops being able to say `ok` where a step fails, and says what to do."""
+    async def doctor(self, args: Document) -> Answer:
+        """Step by step, to a peer or on this machine; stops being able to say `ok` where a step fails, and says what
+        to do.
+        """
         agency = args.get("peer")
         if agency is None:
             return await self._doctor_own()
@@ -337,7 +341,9 @@ class Oversight:
 
 
 async def verify_log(store: Store, identity: Identity, state: LogState, origin: str) -> Document:
-    """Recompute a log from its entries and check its newest checkpoint. Reads in steps: a log of a million entries needs no memory."""
+    """Recompute a log from its entries and check its newest checkpoint. Reads in steps: a log of a million entries
+    needs no memory.
+    """
     frontier = Frontier.empty()
     checked_at = None
     reason, first_bad = None, None

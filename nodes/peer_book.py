@@ -1,4 +1,5 @@
-"""Adding, confirming, suspending and replacing peers (DESIGN 4). Owns pairwise trust as operators change it; rounds and keys are elsewhere.
+"""Adding, confirming, suspending and replacing peers (DESIGN 4). Owns pairwise trust as operators change it; rounds
+and keys are elsewhere.
 
 A peer is trusted when somebody types the other side's safety code. On a mismatch nothing is stored.
 """
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 from exchange.card import CardError, VerifiedCard, parse_card
 from exchange.checkpoint import checkpoint_to_wire
-from exchange.statement import proof_to_wire
+from exchange.proof import proof_to_wire
 from keys.anchor import anchor_to_wire
 from keys.encoding import encode
 from keys.errors import AnchorError, EncodingError
@@ -21,7 +22,18 @@ from nodes.errors import OperationError
 from nodes.local_api import Answer, Document
 from nodes.peers import Head, Peer, Peers
 from nodes.reading import timestamp
-from nodes.store.contract import AnchorRow, KeyChangeRow, Op, PeerHeadRow, PeerRow, PutAnchor, PutKeyChange, PutPeer, PutPeerHead, Store
+from nodes.store.contract import (
+    AnchorRow,
+    KeyChangeRow,
+    Op,
+    PeerHeadRow,
+    PeerRow,
+    PutAnchor,
+    PutKeyChange,
+    PutPeer,
+    PutPeerHead,
+    Store,
+)
 from nodes.writer import Change, Writer
 
 
@@ -57,13 +69,19 @@ class PeerBook:
             self._judge(peer, card)
             if peer.trust is Trust.SUSPENDED and code:
                 raise OperationError("peer_not_usable", f"{agency} is suspended here", f"tocsin peer resume {agency}")
-        trust = Trust.TRUSTED if code else (peer.trust if peer is not None and peer.trust is not Trust.REMOVED else Trust.PENDING)
+        trust = (
+            Trust.TRUSTED
+            if code
+            else (peer.trust if peer is not None and peer.trust is not Trust.REMOVED else Trust.PENDING)
+        )
         fresh = peer is None or peer.trust is Trust.REMOVED
         peer = await self._keep(card, trust, None if fresh else peer)
         return Answer(await self.document(peer))
 
     async def replace(self, args: Document) -> Answer:
-        """`peer replace A CARD --code CODE`: the agency has a new root. What was proved under the old one stays as it is."""
+        """`peer replace A CARD --code CODE`: the agency has a new root. What was proved under the old one stays as it
+        is.
+        """
         agency = AgencyId(str(args["agency"]))
         old = self._require(agency)
         card = self._card(args)
@@ -80,14 +98,18 @@ class PeerBook:
         """At once: open connections are answered `not_trusted` and closed; what is queued stays queued."""
         peer = self._require(AgencyId(str(args["agency"])))
         if peer.trust is Trust.PENDING:
-            raise OperationError("wrong_state", f"{peer.agency} is not confirmed yet", f"tocsin peer remove {peer.agency}")
+            raise OperationError(
+                "wrong_state", f"{peer.agency} is not confirmed yet", f"tocsin peer remove {peer.agency}"
+            )
         return await self._set(peer, Trust.SUSPENDED, args.get("reason"))
 
     async def resume(self, args: Document) -> Answer:
         """Trust again what was suspended. A pending peer needs its code."""
         peer = self._require(AgencyId(str(args["agency"])))
         if peer.trust is Trust.PENDING:
-            raise OperationError("wrong_state", f"{peer.agency} is not confirmed yet", "tocsin peer add CARD --code CODE")
+            raise OperationError(
+                "wrong_state", f"{peer.agency} is not confirmed yet", "tocsin peer add CARD --code CODE"
+            )
         return await self._set(peer, Trust.TRUSTED, None)
 
     async def remove(self, args: Document) -> Answer:
@@ -148,9 +170,13 @@ class PeerBook:
             reason = str(error.reason)
             if reason == "root_changed":
                 hint = f"call them; if they really have a new root: tocsin peer replace {peer.agency} CARD --code CODE"
-                raise OperationError("root_changed", f"{peer.agency} shows another root than the pinned one", hint) from error
+                raise OperationError(
+                    "root_changed", f"{peer.agency} shows another root than the pinned one", hint
+                ) from error
             if reason == "rollback":
-                raise OperationError("rollback", f"this card of {peer.agency} is older than the pinned one", "ask for the newest card") from error
+                raise OperationError(
+                    "rollback", f"this card of {peer.agency} is older than the pinned one", "ask for the newest card"
+                ) from error
             raise OperationError(
                 "anchor_conflict",
                 f"{peer.agency} signed two different anchors with one serial",
@@ -224,14 +250,14 @@ class PeerBook:
             for proof in card.card.key_changes
         )
         ops.append(PutPeer(row))
-        await self._writer.commit(Change(entries=(), ops=lambda placed: list(ops)))
+        await self._writer.commit(Change.of(*ops))
         peer.row = row
         if len(card.keys.changes) >= len(peer.keys.changes):
             peer.keys = card.keys
         if takes_profile:
             peer.profile, peer.profile_hash, peer.profile_position = card.profile, card.profile_hash, position
         if takes_head:
-            peer.heads[key] = Head(key[0], key[1], head.size, head.root, head)
+            peer.heads[key] = Head(key[0], key[1], head.size, head.root, head, now)
         self._peers.put(peer)
         await self._trust_changed(peer)
         return peer
@@ -244,7 +270,7 @@ class PeerBook:
             confirmed_at=peer.row.confirmed_at,
         )
         if row != peer.row:
-            await self._writer.commit(Change(entries=(), ops=lambda placed: [PutPeer(row)]))
+            await self._writer.commit(Change.of(PutPeer(row)))
             peer.row = row
             await self._trust_changed(peer)
         return Answer(await self.document(peer))
@@ -264,7 +290,9 @@ def _typed_code(typed: object, card: VerifiedCard) -> bool:
         code = normalise_code(str(typed))
     except EncodingError as error:
         raise OperationError(
-            "safety_code_mismatch", "this is no safety code: five groups of four letters and digits", "nothing was stored; type it again"
+            "safety_code_mismatch",
+            "this is no safety code: five groups of four letters and digits",
+            "nothing was stored; type it again",
         ) from error
     if not codes_equal(code, card.safety_code):
         raise OperationError(
@@ -273,5 +301,3 @@ def _typed_code(typed: object, card: VerifiedCard) -> bool:
             "compare by phone, on a number you already know; if it still differs, somebody may have changed the card",
         )
     return True
-
-

@@ -1,34 +1,26 @@
-"""What this node knows of each peer while it runs: trust, verified keys, heads, what the peer told of us, how the line is.
+"""What this node knows of each peer while it runs: trust, verified keys, heads, what the peer told of us, how the
+line is.
 
-Owns that memory and nothing else: the truth lies in the store and is loaded at start; sending and receiving are elsewhere.
+Owns that memory and nothing else: the truth lies in the store and is loaded at start; sending and receiving are
+elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from exchange.checkpoint import Checkpoint
-from exchange.errors import StatementError
+from exchange.entry import Profile
 from exchange.policy import Addressee
 from exchange.round import Known
-from exchange.statement import (
-    AgencyKeys,
-    EnvelopeFacts,
-    Profile,
-    Proof,
-    build_agency_keys,
-    decode_entry,
-    proof_from_wire,
-    verify_statement,
-)
-from keys.anchor import Anchor, anchor_from_wire
-from keys.encoding import decode
+from exchange.statement import AgencyKeys
+from keys.anchor import Anchor
 from keys.epochs import PublishedKey, choose_key
 from keys.ids import AgencyId, EnvelopeId, GatewayName
 from keys.trust import AnchorLife, Trust, anchor_life
-from nodes.store.contract import PeerHeadRow, PeerRow, Startup
+from nodes.store.contract import PeerRow
 
 MAX_CROSSED = 7
 
@@ -42,6 +34,7 @@ class Head:
     size: int
     root: bytes
     checkpoint: Checkpoint
+    seen_at: int
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Posting: from an analyst's text, or the node's own words, to rows and `issued` entries in one commit.
 
-Owns the outbound path up to durability; the courier takes it from there. Nothing is posted unless every recipient may have it.
+Owns the outbound path up to durability; the courier takes it from there. Nothing is posted unless every recipient may
+have it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from exchange.alerts import Completed
+from exchange.compose import PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
+from exchange.entry import Issued, encode_entry
 from exchange.envelope import Precedence
-from exchange.compose import PRECEDENCES, Decision, Outgoing, deliver_by, decide, seal_outgoing
 from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee
-from exchange.statement import Issued, encode_entry
 from keys.epochs import PublishedKey
 from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
 from keys.randomness import new_envelope_id, random_bytes
@@ -32,7 +33,6 @@ from nodes.store.contract import (
     MessageRow,
     Op,
     OutboundRow,
-    PutMeta,
     PutRecipient,
     RecipientRow,
     Store,
@@ -102,7 +102,9 @@ class Posting:
         )
 
     async def earlier(self, message_id: MessageId, input_sha256: str) -> Posted | None:
-        """The first answer to a post that is repeated with the same id. Raises OperationError(id_reused) if the bytes differ."""
+        """The first answer to a post that is repeated with the same id. Raises OperationError(id_reused) if the bytes
+        differ.
+        """
         row = await self._store.message(self._identity.agency, message_id)
         if row is None:
             return None
@@ -125,7 +127,9 @@ class Posting:
         own_ack: OwnAck | None = None,
         audit: Sequence[bytes] = (),
     ) -> Posted:
-        """Seal to each recipient and commit. Durable when it returns. Raises OperationError when one recipient may not have it."""
+        """Seal to each recipient and commit. Durable when it returns. Raises OperationError when one recipient may
+        not have it.
+        """
         message_id = MessageId(parse_uuid(completed.headline.message_id))
         lock = self._in_hand.setdefault(message_id, asyncio.Lock())
         try:
@@ -228,7 +232,9 @@ class Posting:
         return len(sealings)
 
     async def new_envelope(self, recipient: RecipientRow, *, reseal: bool) -> RecipientRow:
-        """The same message in a new envelope: a reseal by the node itself, or `resend` by an operator. The old row of the envelope keeps its end."""
+        """The same message in a new envelope: a reseal by the node itself, or `resend` by an operator. The old row of
+        the envelope keeps its end.
+        """
         now = self._clock()
         renewed = replace(
             recipient,
@@ -242,7 +248,7 @@ class Posting:
             sealed=False,
             deliver_by=recipient.deliver_by if recipient.deliver_by > now else now + 7 * 86_400_000,
         )
-        await self._writer.commit(Change(entries=(), ops=lambda placed: [PutRecipient(renewed)]))
+        await self._writer.commit(Change.of(PutRecipient(renewed)))
         peer = self._peers.get(recipient.agency)
         if peer is not None:
             await self.seal_waiting(peer)

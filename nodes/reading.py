@@ -1,6 +1,8 @@
-"""The contract's documents about messages (docs/CLI.md §3: P, R, inbox, show, case, why), built from stored rows each time they are asked for.
+"""The contract's documents about messages (docs/CLI.md §3: P, R, inbox, show, case, why), built from stored rows each
+time they are asked for.
 
-Owns how state, reason and next step are shown. It writes nothing; what it shows is a function of the rows (promises P5, P6).
+Owns how state, reason and next step are shown. It writes nothing; what it shows is a function of the rows (promises
+P5, P6).
 """
 
 from __future__ import annotations
@@ -10,22 +12,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from exchange.compose import PRECEDENCE_NAMES
 from exchange.delivery import DECISIONS, END_STATES, State, at_least, highest
 from keys.epochs import choose_key
-from keys.ids import AgencyId, EnvelopeId, MessageId, format_uuid, parse_uuid
-from keys.errors import EncodingError
+from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
 from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.identity import Identity
-from nodes.peers import Peer, Peers
+from nodes.peers import Peers
 from nodes.sentences import next_step, waiting_sentence
-from nodes.store.contract import AckRow, Direction, MessageRow, OutboundRow, RecipientRow, StatementRow, Store
+from nodes.store.contract import AckRow, Direction, MessageRow, RecipientRow, StatementRow, Store
 from nodes.vault import AckBody, StoredHeadline, Vault
 
 Document = dict[str, Any]
 
-# An update whose alert has not come yet waits this long before it is shown alone (DESIGN 8); flash and cancel do not wait.
+# An update whose alert has not come yet waits this long before it is shown alone (DESIGN 8); flash and cancel do not
+# wait.
 ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
 UNLIMITED = 1_000_000
@@ -60,7 +61,9 @@ class Reading:
     # --- which message is meant
 
     async def find(self, reference: str) -> MessageRow:
-        """The message that an id, or its last four or more characters, names. Raises OperationError (unknown_id, ambiguous_id)."""
+        """The message that an id, or its last four or more characters, names. Raises OperationError (unknown_id,
+        ambiguous_id).
+        """
         digits = reference.strip().lower().replace("-", "")
         if len(digits) < MIN_SUFFIX or any(digit not in "0123456789abcdef" for digit in digits):
             raise OperationError(
@@ -74,7 +77,9 @@ class Reading:
             raise OperationError("unknown_id", f"no message ends in {reference!r}", "tocsin inbox lists what is here")
         if len(shown) > 1:
             candidates = ", ".join(format_uuid(row.message_id) for row in shown)
-            raise OperationError("ambiguous_id", f"{reference!r} fits {len(shown)} messages: {candidates}", "give more characters")
+            raise OperationError(
+                "ambiguous_id", f"{reference!r} fits {len(shown)} messages: {candidates}", "give more characters"
+            )
         return shown[0]
 
     async def case(self, case_id: str) -> list[MessageRow]:
@@ -85,7 +90,9 @@ class Reading:
             if row.shown and headline is not None and headline.case_id == case_id:
                 rows.append(row)
         if not rows:
-            raise OperationError("unknown_id", f"no message of case {case_id!r} is here", "tocsin inbox lists what is here")
+            raise OperationError(
+                "unknown_id", f"no message of case {case_id!r} is here", "tocsin inbox lists what is here"
+            )
         return rows
 
     @staticmethod
@@ -131,7 +138,9 @@ class Reading:
             )
         return documents
 
-    def _recipient(self, row: RecipientRow, statements: Sequence[StatementRow], acks: Sequence[tuple[AckRow, AckBody]]) -> Document:
+    def _recipient(
+        self, row: RecipientRow, statements: Sequence[StatementRow], acks: Sequence[tuple[AckRow, AckBody]]
+    ) -> Document:
         state = highest([State(row.state.value), *(State(body.level) for _, body in acks)])
         receipts = [
             {
@@ -226,7 +235,9 @@ class Reading:
                 }
             )
         if to is not None and not recipients:
-            raise OperationError("unknown_agency", f"this message was not sent to {to}", "tocsin track shows to whom it went")
+            raise OperationError(
+                "unknown_agency", f"this message was not sent to {to}", "tocsin track shows to whom it went"
+            )
         return {"v": 1, "message_id": format_uuid(row.message_id), "recipients": recipients}
 
     # --- messages as readers see them
@@ -310,11 +321,16 @@ class Reading:
                 continue
             match headline.kind:
                 case "alert" | "update" | "renew":
-                    state, expires_at = ("suspended" if headline.suspended else "active"), headline.expires_at or expires_at
+                    state, expires_at = (
+                        ("suspended" if headline.suspended else "active"),
+                        headline.expires_at or expires_at,
+                    )
                 case "cancel":
                     state = "cancelled"
                 case "resolve":
                     state = "resolved"
+                case _:
+                    pass  # a note moves nothing
         if state == "active" and expires_at is not None and expires_at <= self._clock():
             return "expired"
         return state
@@ -324,7 +340,9 @@ class Reading:
     def _headline(self, row: MessageRow) -> StoredHeadline:
         headline = self._vault.headline(row)
         if headline is None:
-            raise OperationError("wrong_state", "the content of this message was erased", "its receipts remain: tocsin evidence export")
+            raise OperationError(
+                "wrong_state", "the content of this message was erased", "its receipts remain: tocsin evidence export"
+            )
         return headline
 
     def _counted(self, row: AckRow, headline: StoredHeadline) -> AckBody | None:
@@ -346,7 +364,11 @@ class Reading:
     async def _superseded_by(self, row: MessageRow, headline: StoredHeadline) -> str | None:
         own_id = format_uuid(row.message_id)
         for other in await self._store.messages_of_case(self._vault.case_tag(headline.case_id)):
-            stored = self._vault.headline(other) if other.sender == row.sender and other.message_id != row.message_id else None
+            stored = (
+                self._vault.headline(other)
+                if other.sender == row.sender and other.message_id != row.message_id
+                else None
+            )
             if stored is not None and stored.supersedes == own_id:
                 return format_uuid(other.message_id)
         return None

@@ -1,4 +1,6 @@
-"""States and reasons as sentences for a person at three in the morning (promise P6). Owns prose only; nothing depends on its words."""
+"""States and reasons as sentences for a person at three in the morning (promise P6). Owns prose only; nothing depends
+on its words.
+"""
 
 from __future__ import annotations
 

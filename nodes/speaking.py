@@ -1,4 +1,5 @@
-"""The verbs by which an analyst speaks: post, update, cancel, resolve, renew, note, ack, resend. Owns what each verb fills in for the analyst.
+"""The verbs by which an analyst speaks: post, update, cancel, resolve, renew, note, ack, resend. Owns what each verb
+fills in for the analyst.
 
 Delivery, state and screens are elsewhere. A verb either commits whole or changes nothing.
 """
@@ -31,8 +32,6 @@ from exchange.alerts import (
     diff,
     parse_input,
 )
-from exchange.compose import PRECEDENCE_NAMES
-from exchange.delivery import State
 from keys.errors import EncodingError
 from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
 from keys.randomness import new_message_id
@@ -40,10 +39,10 @@ from nodes.config import NodeConfig
 from nodes.errors import OperationError, Problem
 from nodes.events import Events, RecipientMoved
 from nodes.identity import Identity
+from nodes.local_api import Answer
 from nodes.operators import Operators
 from nodes.posting import OwnAck, Posted, Posting
 from nodes.reading import Document, Reading, settled, timestamp, wait_exit
-from nodes.local_api import Answer
 from nodes.store.contract import Direction, MachineState, MessageRow, OperatorRow, PutMeta, Store
 from nodes.vault import AckBody, StoredHeadline, Vault
 
@@ -133,10 +132,16 @@ class Speaking:
         if explain:
             return Answer(await self._explain(completed, recipients))
         if not recipients:
-            raise OperationError("usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default")
+            raise OperationError(
+                "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
+            )
         self._check_writable(completed.headline.precedence)
         posted = await self._posting.post(
-            completed, recipients, input_sha256=digest, extra_ops=() if number is None else (number,), audit=self._audit(caller, "disclosure", message_id, recipients)
+            completed,
+            recipients,
+            input_sha256=digest,
+            extra_ops=() if number is None else (number,),
+            audit=self._audit(caller, "disclosure", message_id, recipients),
         )
         return await self._answer(posted, args)
 
@@ -177,24 +182,28 @@ class Speaking:
         senders = [row.sender for row in rows if row.direction is Direction.IN]
         recipients = self._recipients(args.get("to")) or await self._case_recipients(rows, extra=senders)
         tree = build_note(str(args.get("text") or ""))
-        return await self._post_tree(caller, args, tree, headline, recipients, references=(about,), revision=headline.revision)
+        return await self._post_tree(
+            caller, args, tree, headline, recipients, references=(about,), revision=headline.revision
+        )
 
     async def ack(self, caller: OperatorRow, args: Document) -> Answer:
         """`ack ID`: accept, reject or actioned; without an earlier `show` it says opened too."""
         level = str(args["level"])
         row = await self._reading.find(str(args["id"]))
         if row.direction is not Direction.IN or not row.shown:
-            raise OperationError("wrong_state", "only a message received can be acknowledged", "tocsin inbox lists those")
+            raise OperationError(
+                "wrong_state", "only a message received can be acknowledged", "tocsin inbox lists those"
+            )
         officer = self._officer(caller, args)
         said = await self._said(row)
         decided = next((body for body in reversed(said) if body.level in ("accepted", "rejected", "actioned")), None)
         same = next((body for body in said if body.level == level), None)
-        if same is not None and (decided is None or decided.level == level or level == "accepted"):
+        if same is not None and (decided is None or level in (decided.level, "accepted")):
             return Answer(_ack_document(row, same))
         if decided is not None and not (decided.level == "accepted" and level == "actioned"):
             raise OperationError(
                 "wrong_state",
-                f"this message was already {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
+                f"this message was {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
                 "a decision is corrected by a note: tocsin note CASE -",
             )
         if not said:
@@ -203,7 +212,9 @@ class Speaking:
         return Answer(_ack_document(row, body))
 
     async def opened(self, caller: OperatorRow, row: MessageRow) -> None:
-        """`opened`, when a person looked for the first time. A program never says it. Failing to send it does not keep anybody from reading."""
+        """`opened`, when a person looked for the first time. A program never says it. Failing to send it does not
+        keep anybody from reading.
+        """
         if row.direction is not Direction.IN or not row.shown or caller.program:
             return
         if await self._said(row):
@@ -211,7 +222,7 @@ class Speaking:
         try:
             await self._acknowledge(row, "opened", None, None, caller.ref)
         except OperationError as error:
-            if error.error_code not in ("peer_not_usable", "unknown_agency", "policy_denied"):
+            if error.code not in ("peer_not_usable", "unknown_agency", "policy_denied"):
                 raise
 
     async def resend(self, caller: OperatorRow, args: Document) -> Answer:
@@ -220,11 +231,15 @@ class Speaking:
         agency = _agency(args.get("to"))
         recipient = await self._store.recipient(row.message_id, agency)
         if row.direction is not Direction.OUT or recipient is None:
-            raise OperationError("unknown_agency", f"this message was not sent to {agency}", "tocsin track shows to whom it went")
+            raise OperationError(
+                "unknown_agency", f"this message was not sent to {agency}", "tocsin track shows to whom it went"
+            )
         if recipient.state in (MachineState.REFUSED, MachineState.EXPIRED):
             await self._posting.new_envelope(recipient, reseal=False)
         elif recipient.state is MachineState.STORED:
-            raise OperationError("wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt")
+            raise OperationError(
+                "wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt"
+            )
         return await self._answer(Posted(row, repeated=False), args)
 
     async def test(self, caller_ref: str, agency: AgencyId) -> MessageRow:
@@ -241,14 +256,23 @@ class Speaking:
 
     # --- parts
 
-    async def _follow_up(self, caller: OperatorRow, args: Document, case: _Case, tree: Document, text: bytes | None = None) -> Answer:
+    async def _follow_up(
+        self, caller: OperatorRow, args: Document, case: _Case, tree: Document, text: bytes | None = None
+    ) -> Answer:
         added = self._recipients(args.get("to"))
         recipients = await self._case_recipients(case.rows, extra=added)
         if tree.get("kind") == "update":
             tree.setdefault("changed", diff(case.document, tree))
         supersedes = _reference("supersedes", case.newest, case.headline)
         return await self._post_tree(
-            caller, args, tree, case.headline, recipients, references=(supersedes,), revision=case.headline.revision + 1, text=text
+            caller,
+            args,
+            tree,
+            case.headline,
+            recipients,
+            references=(supersedes,),
+            revision=case.headline.revision + 1,
+            text=text,
         )
 
     async def _post_tree(
@@ -288,15 +312,23 @@ class Speaking:
         mine = []
         for row in rows:
             headline = self._vault.headline(row)
-            if row.direction is Direction.OUT and headline is not None and headline.kind in (*STATE_KINDS, *CLOSING_KINDS):
+            if (
+                row.direction is Direction.OUT
+                and headline is not None
+                and headline.kind in (*STATE_KINDS, *CLOSING_KINDS)
+            ):
                 mine.append((row, headline))
         if not mine:
             raise OperationError(
-                "policy_denied", f"case {case_id} belongs to another agency", "only its originator moves it; tocsin note answers it"
+                "policy_denied",
+                f"case {case_id} belongs to another agency",
+                "only its originator moves it; tocsin note answers it",
             )
         newest, headline = mine[-1]
         if headline.kind in CLOSING_KINDS:
-            raise OperationError("wrong_state", f"case {case_id} is already closed ({headline.kind})", "open a new case: tocsin post")
+            raise OperationError(
+                "wrong_state", f"case {case_id} is already closed ({headline.kind})", "open a new case: tocsin post"
+            )
         full = next((row for row, head in reversed(mine) if head.kind in ("alert", "update")), newest)
         content = self._vault.content(full)
         return _Case(case_id, rows, newest, headline, {} if content is None else json.loads(content))
@@ -311,7 +343,9 @@ class Speaking:
                         found[recipient.agency] = None
         return list(dict.fromkeys([*found, *(agency for agency in extra if agency != self._identity.agency)]))
 
-    async def _acknowledge(self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None) -> AckBody:
+    async def _acknowledge(
+        self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None
+    ) -> AckBody:
         headline = self._vault.headline(row)
         if headline is None:
             raise OperationError("wrong_state", "the content of this message was erased", "")
@@ -333,7 +367,9 @@ class Speaking:
             references=(_reference("replies_to", row, headline),),
             revision=headline.revision,
         )
-        body = AckBody(level=level, cause=cause, officer=officer, text=text, at=now, content_sha256=headline.content_sha256)
+        body = AckBody(
+            level=level, cause=cause, officer=officer, text=text, at=now, content_sha256=headline.content_sha256
+        )
         await self._posting.post(
             _completed(tree, defaults), [row.sender], own_ack=OwnAck(row.message_id, row.sender, body)
         )
@@ -347,7 +383,11 @@ class Speaking:
     def _officer(self, caller: OperatorRow, args: Document) -> str:
         named = args.get("officer")
         if caller.program and not named:
-            raise OperationError("not_permitted", f"{caller.ref} is a program: it cannot decide", "name the officer who did: --officer REF")
+            raise OperationError(
+                "not_permitted",
+                f"{caller.ref} is a program: it cannot decide",
+                "name the officer who did: --officer REF",
+            )
         return str(named or caller.ref)
 
     async def _explain(self, completed: Completed, recipients: Sequence[AgencyId]) -> Document:
@@ -412,7 +452,9 @@ class Speaking:
                 agency_name=config.name,
                 unit=config.unit,
                 officer_ref=officer or "node",
-                duty_contact=DutyContact(phone=config.contact, secure_address=None, languages=tuple(config.languages), available_24x7=True),
+                duty_contact=DutyContact(
+                    phone=config.contact, secure_address=None, languages=tuple(config.languages), available_24x7=True
+                ),
             ),
             languages=tuple(config.languages),
             legal_basis=tuple(config.legal_basis),
@@ -421,8 +463,16 @@ class Speaking:
             case_id=case_id,
         )
 
-    def _audit(self, caller: OperatorRow, operation: str, message_id: MessageId, to: Sequence[AgencyId]) -> tuple[bytes, ...]:
-        body = {"operation": operation, "who": caller.ref, "at": self._clock(), "message_id": format_uuid(message_id), "to": list(to)}
+    def _audit(
+        self, caller: OperatorRow, operation: str, message_id: MessageId, to: Sequence[AgencyId]
+    ) -> tuple[bytes, ...]:
+        body = {
+            "operation": operation,
+            "who": caller.ref,
+            "at": self._clock(),
+            "message_id": format_uuid(message_id),
+            "to": list(to),
+        }
         return (self._vault.audit_entry(body),)
 
 
@@ -439,14 +489,18 @@ def _message_id(args: Document) -> MessageId:
     try:
         return MessageId(parse_uuid(str(given)))
     except EncodingError as error:
-        raise OperationError("usage", f"{given!r} is no message id", "a UUID, for example 0193a5b2-7c1e-4d3a-9f00-1234567890ab") from error
+        raise OperationError(
+            "usage", f"{given!r} is no message id", "a UUID, for example 0193a5b2-7c1e-4d3a-9f00-1234567890ab"
+        ) from error
 
 
 def _agency(name: Any) -> AgencyId:
     try:
         return parse_agency_id(str(name or "").strip().lower())
     except EncodingError as error:
-        raise OperationError("unknown_agency", f"{name!r} is no agency id", "for example bka.de; tocsin peer list shows them") from error
+        raise OperationError(
+            "unknown_agency", f"{name!r} is no agency id", "for example bka.de; tocsin peer list shows them"
+        ) from error
 
 
 def _parsed(text: bytes) -> Document:
@@ -466,10 +520,20 @@ def _completed(tree: Document, defaults: Defaults) -> Completed:
 def _invalid(error: InvalidAlert) -> OperationError:
     problems = tuple(Problem(p.path, p.rule, p.message, p.example) for p in error.problems)
     if isinstance(error, MarkingContradiction):
-        return OperationError("marking_contradiction", "the handling markings contradict each other; nothing was posted", "mend the fields below", problems)
+        return OperationError(
+            "marking_contradiction",
+            "the handling markings contradict each other; nothing was posted",
+            "mend the fields below",
+            problems,
+        )
     code = "too_large" if any(problem.rule == "too_large" for problem in problems) else "invalid_alert"
     number = len(problems)
-    return OperationError(code, f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted", "mend the fields below and post again", problems)
+    return OperationError(
+        code,
+        f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted",
+        "mend the fields below and post again",
+        problems,
+    )
 
 
 def _reference(role: str, row: MessageRow, headline: StoredHeadline) -> Reference:

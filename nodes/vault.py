@@ -1,6 +1,7 @@
 """Messages at rest (DESIGN 9, promise P9): what of a message goes into the store, sealed, and how it comes out again.
 
-Owns the sealed columns' contents. It knows neither SQL nor who may read; erasing a wrapped key makes its columns mute for ever.
+Owns the sealed columns' contents. It knows neither SQL nor who may read; erasing a wrapped key makes its columns mute
+for ever.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from exchange.alerts import Headline
 from keys.ids import AgencyId, MessageId
 from keys.sealing import AtRestKey, ContentKey
 from nodes.store.contract import AckRow, Direction, DraftRow, MessageRow
@@ -22,7 +22,8 @@ _DRAFT = b"draft"
 _AUDIT = b"audit"
 _CASE_TAG = b"case"
 
-# Sealed small columns are padded to this step, so that their length does not tell "accepted" from "rejected" or one name from another.
+# Sealed small columns are padded to this step, so that their length does not tell "accepted" from "rejected" or one
+# name from another.
 _PAD_STEP = 256
 
 
@@ -126,7 +127,9 @@ class Vault:
     def ack_row(
         self, *, message_id: MessageId, sender: AgencyId, by: AgencyId, carrier_id: MessageId, body: AckBody
     ) -> AckRow:
-        """The row of what `by` said about (sender, message_id). The decision is sealed: a stolen disk must not tell it."""
+        """The row of what `by` said about (sender, message_id). The decision is sealed: a stolen disk must not tell
+        it.
+        """
         key = self._at_rest.new_content_key()
         return AckRow(
             message_id=message_id,

@@ -83,6 +83,11 @@ class Change:
     audit: tuple[bytes, ...] = ()
     size_hint: int = GROUP_BYTES // GROUP_CHANGES
 
+    @classmethod
+    def of(cls, *rows: Op, audit: tuple[bytes, ...] = ()) -> Self:
+        """A change that logs nothing for peers: rows, and perhaps audit entries."""
+        return cls(entries=(), ops=lambda _: rows, audit=audit)
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:

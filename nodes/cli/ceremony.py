@@ -1,4 +1,6 @@
-"""`tocsin keys export-root` and `keys anchor`: the agency root, off line. Owns the two commands; the work is `nodes.ceremony`."""
+"""`tocsin keys export-root` and `keys anchor`: the agency root, off line. Owns the two commands; the work is
+`nodes.ceremony`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from nodes.cli.page import Page
 
 
 @click.command()
-@click.option("-o", "--output", "output", required=True, metavar="F", help="Where the sealed root goes: a stick for the safe.")
+@click.option(
+    "-o", "--output", "output", required=True, metavar="F", help="Where the sealed root goes: a stick for the safe."
+)
 @click.pass_obj
 def export_root(invocation: Invocation, output: str) -> int:
     """Write the agency root to a file sealed with the passphrase, read it back, then remove it from the node."""
@@ -27,7 +31,7 @@ def export_root(invocation: Invocation, output: str) -> int:
 @click.option("--revoke", is_flag=True, help="Make the revocation anchor: the gateway speaks no more.")
 @click.option("-o", "--output", "output", required=True, metavar="F", help="Where the new card goes.")
 @click.pass_obj
-def anchor(invocation: Invocation, root: str, revoke: bool, output: str) -> int:  # noqa: FBT001 # a flag of click
+def anchor(invocation: Invocation, root: str, revoke: bool, output: str) -> int:  # a flag of click
     """Sign the next anchor with the root, while the node is stopped. Send the new card to all peers."""
     from nodes.ceremony import next_anchor
 
@@ -36,12 +40,21 @@ def anchor(invocation: Invocation, root: str, revoke: bool, output: str) -> int:
 
 
 def _view_export(document: Document, page: Page) -> None:
-    page.line("The root of ", str(document["agency"]), " is in ", str(document["file"]), ", sealed with the passphrase.")
+    page.line(
+        "The root of ", str(document["agency"]), " is in ", str(document["file"]), ", sealed with the passphrase."
+    )
     page.line("It was read back and removed from the node. Keep two copies in two safes.")
 
 
 def _view_anchor(document: Document, page: Page) -> None:
-    page.line("Anchor ", str(document["serial"]), " of ", str(document["agency"]), " is signed; the card is in ", str(document["card"]))
+    page.line(
+        "Anchor ",
+        str(document["serial"]),
+        " of ",
+        str(document["agency"]),
+        " is signed; the card is in ",
+        str(document["card"]),
+    )
     page.line("The safety code is the same: ", str(document["safety_code"]))
     if document["revoked"]:
         page.line("This is a REVOCATION: keep it off line; given to peers, the gateway speaks no more.")

@@ -16,7 +16,12 @@ from nodes.cli.page import Page
 @click.option("--agency", required=True, metavar="ID", help="Agency id, for example bka.de.")
 @click.option("--name", required=True, metavar="NAME", help="The agency's own name.")
 @click.option("--country", required=True, metavar="CC", help="ISO 3166-1 code, for example DE.")
-@click.option("--listen", required=True, metavar="HOST:PORT", help="Where peers reach this node; `none` for no inbound connections.")
+@click.option(
+    "--listen",
+    required=True,
+    metavar="HOST:PORT",
+    help="Where peers reach this node; `none` for no inbound connections.",
+)
 @click.option("--endpoint", metavar="URL", help="The address that peers are told, if it differs from --listen.")
 @click.option("--contact", metavar="+E164", help="The telephone that is answered day and night.")
 @click.option("--case-prefix", metavar="PREFIX", help="Begins every case id, for example DE-BKA.")
@@ -67,5 +72,3 @@ def _view(document: Document, page: Page) -> None:
     page.line("")
     page.line("Give the card to your peers; tell them the safety code by telephone, never with the card.")
     page.line(f"Start it:  tocsin -D {document['dir']} run")
-
-

@@ -1,4 +1,6 @@
-"""The three agencies of the demonstration as real processes: made by `init`, run by `run`, asked over their sockets. Owns their lives."""
+"""The three agencies of the demonstration as real processes: made by `init`, run by `run`, asked over their sockets.
+Owns their lives.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class Agency:
         """`tocsin run`; returns when it answers."""
         reading, writing = os.pipe()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 # our own program
+            self._process = subprocess.Popen(  # our own program
                 [
                     *_PROGRAM,
                     "-D",
@@ -106,7 +108,7 @@ class Agency:
                 raise DemoError(f"{self.cast.agency} did not start:\n" + "\n".join(tail))
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -148,7 +150,7 @@ class Agency:
 
 def run_tocsin(*arguments: str, cwd: Path | None = None, expect: Sequence[int] = (0,)) -> bytes:
     """Run the program as an operator would, and give what it prints. Raises DemoError on another exit."""
-    done = subprocess.run(  # noqa: S603 # our own program
+    done = subprocess.run(  # our own program
         [*_PROGRAM, *arguments], cwd=cwd, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=START_S
     )
     if done.returncode not in expect:

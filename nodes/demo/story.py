@@ -1,4 +1,6 @@
-"""The story: what happens, what is claimed, and the check of each claim against real processes. Owns the order of events and the claims."""
+"""The story: what happens, what is claimed, and the check of each claim against real processes. Owns the order of
+events and the claims.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from nodes.demo.agencies import COLOMBIA, GERMANY, INTERPOL, Agency, DemoError, 
 
 CHILD, PLATE, PHONE = "Lucía Pérez Arango", "SXK 482", "+573004417722"
 BATCH = 20
+CLAIMS = 6
 WAIT_S = 30.0
 
 ALERT: dict[str, Any] = {
@@ -78,7 +82,7 @@ class Story:
             self._meet(agencies)
             message = self._post(bogota, germany)
             self._thief(agencies, germany)
-            self._crash(bogota, germany, interpol)
+            self._crash(bogota, interpol)
             self._accept(bogota, germany, message)
             self._resolve(bogota, germany, interpol, message)
             self._evidence(bogota, message)
@@ -98,7 +102,7 @@ class Story:
             for agency in agencies:
                 agency.tap.close()
 
-    def claim(self, text: str, held: bool) -> None:  # noqa: FBT001 # what was claimed, and whether it held
+    def claim(self, text: str, held: bool) -> None:  # what was claimed, and whether it held
         """Tick or cross."""
         self.claims.append(Claim(text, held))
         if not held:
@@ -121,10 +125,7 @@ class Story:
                     agency.trust(other)
         self.say("They exchange cards and type each other's safety codes, as after a telephone call")
         for agency in agencies:
-            _until(
-                lambda agency=agency: all(p["reachable"] for p in agency.document("status")["peers"]),
-                "the first contact",
-            )  # type: ignore[misc]
+            _until(partial(_has_met_all, agency), "the first contact")
 
     def _post(self, bogota: Agency, germany: Agency) -> str:
         arrivals: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -152,16 +153,18 @@ class Story:
         readable = germany.document("show", id=germany.document("inbox")["messages"][0]["message_id"])
         there = CHILD in json.dumps(readable, ensure_ascii=False)
         self.say(
-            f"A thief taps every line and takes the German disk: name, plate and phone found {found} times in {size:.1f} MB"
+            "A thief taps every line and takes the German disk:"
+            f" name, plate and phone found {found} times in {size:.1f} MB"
         )
         self.detail(
-            f"{len(wire):,} bytes of the wire, {len(disk):,} of the disk; the same search finds the name in what `show` prints: {there}"
+            f"{len(wire):,} bytes of the wire, {len(disk):,} of the disk;"
+            f" the same search finds the name in what `show` prints: {there}"
         )
         self.claim(
             "a thief of the lines and of the German disk reads nothing", found == 0 and there and len(wire) > 10_000
         )
 
-    def _crash(self, bogota: Agency, germany: Agency, interpol: Agency) -> None:
+    def _crash(self, bogota: Agency, interpol: Agency) -> None:
         before = {entry["message_id"] for entry in interpol.document("inbox")["messages"]}
         sent = []
         for number in range(BATCH):
@@ -239,6 +242,10 @@ def _forms(text: str) -> list[bytes]:
 
 def _state(agency: Agency, message: str, recipient: str) -> str:
     return next(str(r["state"]) for r in agency.document("track", id=message)["recipients"] if r["agency"] == recipient)
+
+
+def _has_met_all(agency: Agency) -> bool:
+    return all(peer["reachable"] for peer in agency.document("status")["peers"])
 
 
 def _stored(agency: Agency, messages: list[str]) -> bool:

@@ -1,4 +1,6 @@
-"""A wire tap between nodes: forwards TCP and keeps every byte that passed. Owns the line; it understands nothing of it."""
+"""A wire tap between nodes: forwards TCP and keeps every byte that passed. Owns the line; it understands nothing of
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The delivery state is a maximum over a set: order and repetition do not matter, and it never goes back (promise P5)."""
+"""The delivery state is a maximum over a set: order and repetition do not matter, and it never goes back (promise
+P5).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def test_a_further_fact_never_takes_the_state_back(known: list[Fact], more: list
 
 
 def test_a_receipt_beats_an_expiry_and_a_refusal_whatever_came_first() -> None:
-    assert delivery_state([Fact(State.STORED, True), Fact(State.EXPIRED, True), Fact(State.REFUSED, True)]) is State.STORED
+    assert (
+        delivery_state([Fact(State.STORED, True), Fact(State.EXPIRED, True), Fact(State.REFUSED, True)]) is State.STORED
+    )
 
 
 def test_a_receipt_through_an_older_envelope_counts_and_its_refusal_does_not() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.checkpoint import Checkpoint
+from exchange.proof import Proof
 from exchange.round import (
     Consistency,
     Group,
@@ -24,7 +25,6 @@ from exchange.round import (
     encode_error,
     encode_round,
 )
-from exchange.statement import Proof
 from keys.encoding import decode, encode
 from keys.errors import EncodingError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, Origin
@@ -49,14 +49,20 @@ def checkpoints(agency: AgencyId) -> st.SearchStrategy[Checkpoint]:
 
 def proofs(agency: AgencyId) -> st.SearchStrategy[Proof]:
     return st.builds(
-        Proof, entry=st.binary(max_size=40), index=numbers, path=st.lists(hashes, max_size=3).map(tuple), checkpoint=checkpoints(agency)
+        Proof,
+        entry=st.binary(max_size=40),
+        index=numbers,
+        path=st.lists(hashes, max_size=3).map(tuple),
+        checkpoint=checkpoints(agency),
     )
 
 
 @st.composite
 def held_heads(draw: st.DrawFn) -> HeldHead:
     checkpoint = draw(st.none() | checkpoints(LISTENER))
-    origin, size = (Origin(LISTENER, GATEWAY, 1), draw(numbers)) if checkpoint is None else (checkpoint.origin, checkpoint.size)
+    origin, size = (
+        (Origin(LISTENER, GATEWAY, 1), draw(numbers)) if checkpoint is None else (checkpoint.origin, checkpoint.size)
+    )
     changes = draw(st.lists(proofs(LISTENER), max_size=1).map(tuple))
     return HeldHead(origin.gateway, origin.generation, size, draw(numbers), checkpoint, changes)
 
@@ -80,7 +86,9 @@ def groups(draw: st.DrawFn) -> Group:
     attachment = st.none() | st.builds(RawEnvelope, st.binary(max_size=40), st.binary(max_size=40))
     return Group(
         checkpoint=draw(checkpoints(SPEAKER)),
-        consistency=draw(st.lists(st.builds(Consistency, numbers, st.lists(hashes, max_size=2).map(tuple)), max_size=2).map(tuple)),
+        consistency=draw(
+            st.lists(st.builds(Consistency, numbers, st.lists(hashes, max_size=2).map(tuple)), max_size=2).map(tuple)
+        ),
         indices=tuple(draw(st.lists(numbers, min_size=count, max_size=count))),
         entries=tuple(draw(st.lists(st.binary(max_size=40), min_size=count, max_size=count))),
         nodes=tuple(draw(st.lists(hashes, max_size=3))),
@@ -94,7 +102,9 @@ rounds = st.builds(
     anchor=st.none(),
     key_changes=st.lists(proofs(SPEAKER), max_size=1).map(tuple),
     groups=st.lists(groups(), max_size=2).map(tuple),
-    results=st.lists(st.builds(Result, st.binary(min_size=16, max_size=16).map(EnvelopeId), st.text("abc_", max_size=9)), max_size=2).map(tuple),
+    results=st.lists(
+        st.builds(Result, st.binary(min_size=16, max_size=16).map(EnvelopeId), st.text("abc_", max_size=9)), max_size=2
+    ).map(tuple),
 )
 
 

@@ -1,4 +1,6 @@
-"""Real nodes for system tests: made by `init`, run as processes, asked through the command line. Nothing of the product is replaced."""
+"""Real nodes for system tests: made by `init`, run as processes, asked through the command line. Nothing of the
+product is replaced.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ SMALLEST: dict[str, Any] = {
     "incident": {
         "type": "child_nonfamily",
         "confirmation": "confirmed",
-        "taken": {"earliest": "2026-11-23T02:10:00-05:00", "latest": "2026-11-23T02:30:00-05:00", "tz": "America/Bogota"},
+        "taken": {
+            "earliest": "2026-11-23T02:10:00-05:00",
+            "latest": "2026-11-23T02:30:00-05:00",
+            "tz": "America/Bogota",
+        },
         "risk": {"level": "extreme", "life_at_risk": True, "reasons": ["child_under_13"]},
     },
     "persons": [
@@ -101,7 +107,16 @@ class Node:
             program = (sys.executable, str(Path(__file__).with_name("crash_run.py")), crash[0], str(crash[1]), "--")
         log = (self.home / f"{self.agency}.log").open("ab")
         self.process = self.children.start(
-            [*program, "-D", str(self.directory), "--passphrase-file", str(self.passphrase), "run", "--ready-fd", str(writing)],
+            [
+                *program,
+                "-D",
+                str(self.directory),
+                "--passphrase-file",
+                str(self.passphrase),
+                "run",
+                "--ready-fd",
+                str(writing),
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -113,12 +128,14 @@ class Node:
         with os.fdopen(reading, "rb") as ready:
             line = ready.readline()
         if not line:
-            raise AssertionError(f"{self.agency} did not start: " + (self.home / f"{self.agency}.log").read_text()[-2000:])
+            raise AssertionError(
+                f"{self.agency} did not start: " + (self.home / f"{self.agency}.log").read_text()[-2000:]
+            )
         document: dict[str, Any] = json.loads(line)
         return document
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
@@ -133,11 +150,16 @@ class Node:
         self.process = None
         return code
 
-    def cli(self, *arguments: str, given: bytes = b"", directory: bool = True, env: dict[str, str] | None = None) -> Said:
+    def cli(
+        self, *arguments: str, given: bytes = b"", directory: bool = True, env: dict[str, str] | None = None
+    ) -> Said:
         """One command with --json."""
         where = ("-D", str(self.directory)) if directory else ()
         done = self.children.run(
-            [*TOCSIN, *where, "--passphrase-file", str(self.passphrase), "--json", *arguments], cwd=ROOT, given=given, env=env
+            [*TOCSIN, *where, "--passphrase-file", str(self.passphrase), "--json", *arguments],
+            cwd=ROOT,
+            given=given,
+            env=env,
         )
         text = done.stdout.decode()
         assert text.count("\n") == 1, (arguments, text, done.stderr.decode())

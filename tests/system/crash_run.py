@@ -1,4 +1,5 @@
-"""Runs a real node that kills itself with SIGKILL at one named moment. Used as `python crash_run.py PHASE N -- <arguments of tocsin>`.
+"""Runs a real node that kills itself with SIGKILL at one named moment. Used as `python crash_run.py PHASE N --
+<arguments of tocsin>`.
 
 The moment is a call of the store's commit, wrapped from outside; everything else is the product as it is shipped.
 

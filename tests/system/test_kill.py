@@ -77,7 +77,9 @@ def _checkpoints_seen_outside_are_prefixes(*nodes: Node) -> None:
     for node in nodes:
         node.stop()
     for owner in nodes:
-        entries = [row[0] for row in owner.rows("SELECT entry FROM entry WHERE position < (SELECT 2 << 40) ORDER BY position")]
+        entries = [
+            row[0] for row in owner.rows("SELECT entry FROM entry WHERE position < (SELECT 2 << 40) ORDER BY position")
+        ]
         numbers = dict(owner.rows("SELECT name, number FROM log"))
         positions = owner.rows("SELECT position, entry FROM entry ORDER BY position")
         main = [entry for position, entry in positions if position >> 40 == numbers["gw1/1"]]

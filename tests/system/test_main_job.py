@@ -42,7 +42,9 @@ def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[N
     updated = bogota.ok("update", case, "-", "--wait", "30", given=json.dumps(newer).encode())
     assert (updated["revision"], updated["recipients"][0]["state"]) == (2, "stored")
     assert {entry["message_id"]: entry["superseded_by"] for entry in berlin.inbox()}[message] == updated["message_id"]
-    assert berlin.cli("update", case, "-", given=json.dumps(newer).encode()).document["error"]["code"] == "policy_denied"
+    assert (
+        berlin.cli("update", case, "-", given=json.dumps(newer).encode()).document["error"]["code"] == "policy_denied"
+    )
 
     noted = berlin.ok("note", case, "Border police informed", "--wait", "30")
     assert noted["recipients"][0]["agency"] == "ponal.co"
@@ -76,13 +78,17 @@ def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[N
     assert claims[("issued", "ponal.co")] == claims[("stored", "bka.de")] == claims[("accepted", "bka.de")] == "proved"
 
 
-def test_a_post_with_the_same_id_and_bytes_gives_the_first_answer_and_other_bytes_are_refused(pair: tuple[Node, Node]) -> None:
+def test_a_post_with_the_same_id_and_bytes_gives_the_first_answer_and_other_bytes_are_refused(
+    pair: tuple[Node, Node],
+) -> None:
     bogota, berlin = pair
     identity = "0193a5b2-7c1e-4d3a-9f00-1234567890ab"
 
     first = bogota.post("bka.de", "--id", identity, "--wait", "30")
     again = bogota.post("bka.de", "--id", identity)
-    other = bogota.cli("post", "-", "--to", "bka.de", "--id", identity, given=json.dumps({**SMALLEST, "summary": "other"}).encode())
+    other = bogota.cli(
+        "post", "-", "--to", "bka.de", "--id", identity, given=json.dumps({**SMALLEST, "summary": "other"}).encode()
+    )
 
     assert (first["repeated"], again["repeated"]) == (False, True)
     assert again["message_id"] == first["message_id"]
