@@ -6,7 +6,6 @@ A code that this version does not know is shown as it came: an unknown code is n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 PRECEDENCES = ("flash", "immediate", "urgent", "priority", "routine")
 
@@ -83,48 +82,6 @@ STATUSES: Mapping[str, str] = {
     "draft": "DRAFT - NOT ISSUED - TAKE NO ACTION",
 }
 
-CAVEATS: Mapping[str, str] = {  # L51 as orders: what an officer must not do is read before anything else
-    "POLICE_INVOLVEMENT_SECRET": "KEEP SECRET THAT POLICE ARE INVOLVED",
-    "NO_FAMILY_CONTACT": "DO NOT CALL THE FAMILY",
-    "NO_SUSPECT_CONTACT": "DO NOT CONTACT THE SUSPECT",
-    "NO_MEDIA": "NO WORD TO THE MEDIA",
-    "NO_EMPLOYER": "DO NOT TELL THE EMPLOYER",
-    "NO_DIPLOMATIC_MISSION": "DO NOT TELL THE EMBASSY OR CONSULATE",
-    "NO_PROVIDER_NOTICE": "DO NOT ALERT THE TELECOM OR SERVICE PROVIDER",
-    "DO_NOT_APPROACH": "DO NOT APPROACH",
-    "DO_NOT_STOP_VEHICLE": "DO NOT STOP THE VEHICLE",
-    "CALL_BEFORE_ACTION": "CALL THE ORIGINATOR BEFORE YOU ACT",
-    "SOURCE_SENSITIVE": "PROTECT THE SOURCE",
-    "CHILD_IMAGE_RESTRICTED": "DO NOT PASS ON PICTURES OF THE CHILD",
-    "MINOR_IDENTITY_PROTECTED": "PROTECT THE MINOR'S IDENTITY",
-    "NEGOTIATION_ONGOING": "NEGOTIATION IS UNDER WAY",
-    "VICTIM_REQUESTED_PRIVACY": "THE VICTIM ASKED FOR PRIVACY",
-    "NATIONAL_EYES_ONLY": "FOR YOUR OWN COUNTRY ONLY",
-    "EXERCISE": "EXERCISE",
-}
-
-PERMITTED: Mapping[str, str] = {  # L50
-    "none_contact_originator": "take no action, contact the originator",
-    "internal_check_only": "check your own records only",
-    "passive_covert": "watch passively and covertly",
-    "covert_surveillance": "covert surveillance",
-    "discreet_check": "check discreetly, do not let it be noticed",
-    "inquiry_check": "check and interview",
-    "specific_check": "check and search",
-    "locate_and_report": "locate and report, do not stop",
-    "stop_and_protect": "stop, and protect the victim",
-    "stop_and_arrest": "stop and arrest",
-    "public_appeal": "a public appeal is allowed",
-}
-
-TLP: Mapping[str, str] = {  # L49, in the words of FIRST's TLP 2.0
-    "RED": "for the named readers only",
-    "AMBER+STRICT": "for your own agency only, by need to know",
-    "AMBER": "for your agency and those it must tell to act, by need to know",
-    "GREEN": "for the community, never public",
-    "CLEAR": "no limit on disclosure",
-}
-
 HANDLING: Mapping[str, str] = {  # Europol handling codes
     "H0": "only to prevent and combat crime",
     "H1": "not in judicial proceedings without permission",
@@ -149,16 +106,12 @@ def word(words: Mapping[str, str], code: object) -> str:
 
 
 def label(list_: str, code: object) -> str:
-    """A code of the vocabulary's list (`L04`) in words; the code itself, without underscores, where there are none."""
+    """A code of the vocabulary's list (`L04`) in words; one that this version does not know as it came, without "_"."""
     if not isinstance(code, str):
         return ""
-    return _labels(list_).get(code) or code.replace("_", " ")
+    from exchange.alerts.codes import meaning  # read from package data: only for who reads a page
 
-
-@cache
-def _labels(list_: str) -> Mapping[str, str]:
-    del list_
-    return {}
+    return meaning(list_, code) or code.replace("_", " ")
 
 
 def precedence_order(precedence: object) -> int:

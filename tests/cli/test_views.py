@@ -79,7 +79,7 @@ def test_a_message_is_read_in_the_order_in_which_it_matters() -> None:
         "2026-11-23 12:00",  # by when
         "+576015159000",  # whom to telephone
         "Handling",
-        "stop, and protect the victim",
+        "you may",
         "Everything in it",
         "Next: ",
     )
@@ -125,7 +125,7 @@ def test_what_this_version_does_not_know_is_shown_as_it_came() -> None:
     content = {**CONTENT, "warnings": ["laser_eyes"], "handling": {"caveats": ["BRAND_NEW"], "tlp": "ULTRAVIOLET"}}
     text = page_of(view_message, {**SHOWN, "content": content})
     assert "LASER EYES" in text
-    assert "BRAND_NEW" in text
+    assert "BRAND NEW" in text
     assert "TLP:ULTRAVIOLET" in text
     assert "unheard_of: kept, 7" in text
 

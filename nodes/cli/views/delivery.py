@@ -8,7 +8,7 @@ from typing import Any
 from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Page, Piece, Styled
 from nodes.cli.times import show_size, show_time
 from nodes.cli.views.fields import Document, at, items, objects, short, text, texts
-from nodes.cli.words import LEVELS, PERMITTED, REASONS, STATES, STATUSES, TLP, word
+from nodes.cli.words import LEVELS, REASONS, STATES, STATUSES, label, word
 
 _STYLES = {
     "refused": ALARM,
@@ -57,8 +57,8 @@ def view_confirm(document: Document, written: Document, page: Page) -> None:
     page.field("case", text(content, "case_id"))
     page.field("summary", text(content, "summary"))
     tlp, may = text(content, "handling", "tlp"), text(content, "handling", "permitted_actions")
-    page.field("handling", f"TLP:{tlp}: {word(TLP, tlp)}" if tlp else "")
-    page.field("they may", word(PERMITTED, may))
+    page.field("handling", (f"TLP:{tlp}: ", label("L49", tlp)) if tlp else "")
+    page.field("they may", label("L50", may))
     page.field("until", show_time(at(document, "expires_at") or at(content, "expires_at")))
     page.heading("To")
     _would_send(document, page)

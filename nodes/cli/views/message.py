@@ -14,14 +14,11 @@ from nodes.cli.times import show_time, show_time_there
 from nodes.cli.views.content import view_rest
 from nodes.cli.views.fields import Document, at, items, objects, qualified, short, text, texts
 from nodes.cli.words import (
-    CAVEATS,
     EVIDENCE_USE,
     HANDLING,
     LEVELS,
     ONWARD,
-    PERMITTED,
     STATUSES,
-    TLP,
     label,
     word,
 )
@@ -95,7 +92,7 @@ def _anywhere(content: Document, section: str, name: str) -> str:
 def _prohibitions(content: Document, page: Page) -> None:
     """Before anything else: what may kill somebody if it is read too late."""
     for caveat in texts(content, "handling", "caveats"):
-        page.line("! ", word(CAVEATS, caveat), style=ALARM)
+        page.line("! ", label("L51", caveat).upper(), style=ALARM)
     warned: dict[str, list[str]] = {}
     for warning in texts(content, "warnings"):
         warned.setdefault(warning, [])
@@ -197,8 +194,8 @@ def _handling(content: Document, page: Page) -> None:
         return
     page.heading("Handling")
     tlp = text(handling, "tlp")
-    page.field("TLP:" + tlp if tlp else "", word(TLP, tlp))
-    page.field("you may", word(PERMITTED, text(handling, "permitted_actions")), style=STRONG)
+    page.field("TLP:" + tlp if tlp else "", label("L49", tlp))
+    page.field("you may", label("L50", text(handling, "permitted_actions")), style=STRONG)
     for code in texts(handling, "h"):
         page.field(code, word(HANDLING, code), (": ", text(handling, "h3_text")) if code == "H3" else "")
     onward = at(handling, "onward")
