@@ -104,6 +104,7 @@ class SqliteStore:
         self._writer = await connect(self._path, "rw")
         await on_thread(self._writer, check_schema)
         await on_thread(self._writer, prepare_writer)
+        await on_thread(self._writer, _begin_log_anew)
         await on_thread(self._writer, migrate)
         # Only the log: closing any descriptor of the database or of its -shm would drop SQLite's POSIX locks on it.
         self._wal = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -184,15 +185,23 @@ class SqliteStore:
 
     async def _checkpoint(self) -> None:
         done = self._commits
-        try:
-            await on_thread(self._open_writer(), lambda raw: raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone())
-        except sqlite3.Error as error:
-            raise translated(error) from error
+        await on_thread(self._open_writer(), self._copy_log)
         self._commits_checkpointed = done
 
+    def _copy_log(self, raw: sqlite3.Connection) -> None:
+        if self._failed is not None:
+            raise FatalError(self._failed.problem)
+        try:
+            raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            # A disk that failed ends all writing: a failed sync may "succeed" when asked again, having dropped what
+            # it could not write, and the log would be begun anew over the only good copy.
+            raise self._judged(error) from error
+
     async def _checkpoint_quietly(self) -> None:
-        # Nothing is lost when it fails (a full disk): the log keeps everything, and the next one tries again.
-        with suppress(StoreError):
+        # When the disk is full, the log keeps everything and the next one tries again. When it failed, the next commit
+        # says so.
+        with suppress(StoreError, FatalError):
             await self._checkpoint()
 
     def _when_idle(self, commits: int) -> None:
@@ -421,6 +430,17 @@ def _prepare_file(path: Path, *, create: bool) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     else:
         path.chmod(0o600)
+
+
+def _begin_log_anew(raw: sqlite3.Connection) -> None:
+    """Bring all that the log holds into the database, synced.
+
+    If the last process ended because a sync failed, what we read as committed may be in the system's memory only, and a
+    later sync would not write it. Writing it again, elsewhere, makes true what we now take for the truth.
+    """
+    busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise StoreBusyError("the store is being read by another program", hint="end that program first")
 
 
 def _sync_directory(path: Path) -> None:

@@ -32,6 +32,10 @@ async def numbers_in(path: Path) -> list[int]:
         await store.close()
 
 
+def wal_bytes(path: Path) -> int:
+    return Path(f"{path}-wal").stat().st_size
+
+
 @pytest.mark.parametrize("commits", [1, 7, 60])
 async def test_a_killed_process_loses_no_commit_that_returned(tmp_path: Path, children: Children, commits: int) -> None:
     child = children.start([*CRASH, "forever", tmp_path / "store.db"], cwd=ROOT, stdout=subprocess.PIPE)
@@ -40,6 +44,7 @@ async def test_a_killed_process_loses_no_commit_that_returned(tmp_path: Path, ch
     child.kill()
     said += [int(line) for line in child.stdout.read().splitlines()]
     child.wait()
+    assert wal_bytes(tmp_path / "store.db") > 0
     found = await numbers_in(tmp_path / "store.db")
     assert said == list(range(1, len(said) + 1))
     # The one that was under way may have become durable: it was never answered either way.
@@ -86,3 +91,22 @@ def own_mounts() -> list[str]:
         if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
             return [unshare, *options]
     pytest.skip("no mount namespace: a disk that fills up was not tried")
+
+
+async def test_what_a_dead_process_left_in_the_log_is_in_the_database_before_anything_new(
+    tmp_path: Path, children: Children
+) -> None:
+    path = tmp_path / "store.db"
+    child = children.start([*CRASH, "forever", path], cwd=ROOT, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    said = [int(child.stdout.readline()) for _ in range(9)]
+    child.kill()
+    child.wait()
+    store = await SqliteStore.open(path, create=False)
+    try:
+        assert wal_bytes(path) == 0
+        copy = tmp_path / "copy.db"
+        shutil.copyfile(path, copy)
+    finally:
+        await store.close()
+    assert len(await numbers_in(copy)) >= len(said)

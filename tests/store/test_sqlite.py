@@ -343,6 +343,38 @@ async def test_a_lock_held_elsewhere_is_busy_and_not_fatal(sqlite: SqliteStore, 
 # --- the write-ahead log
 
 
+async def test_a_disk_that_fails_while_the_log_is_copied_ends_all_writing(sqlite: SqliteStore) -> None:
+    await sqlite.commit(batch(*posted(1)))
+    writer = sqlite._writer
+    assert writer is not None
+
+    def copy(raw: sqlite3.Connection) -> None:
+        failing: Any = _Failing(raw, "PRAGMA wal_checkpoint", sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC")
+        sqlite._copy_log(failing)
+
+    with pytest.raises(FatalError):
+        await on_thread(writer, copy)
+    for refused in (sqlite.commit(batch(*posted(2))), sqlite.checkpoint()):
+        with pytest.raises(FatalError):
+            await refused
+
+
+async def test_a_full_disk_while_the_log_is_copied_ends_nothing(sqlite: SqliteStore) -> None:
+    await sqlite.commit(batch(*posted(1)))
+    writer = sqlite._writer
+    assert writer is not None
+
+    def copy(raw: sqlite3.Connection) -> None:
+        failing: Any = _Failing(raw, "PRAGMA wal_checkpoint", sqlite3.SQLITE_FULL, "SQLITE_FULL")
+        sqlite._copy_log(failing)
+
+    with pytest.raises(DiskFullError):
+        await on_thread(writer, copy)
+    await sqlite.commit(batch(*posted(2)))
+    await sqlite.checkpoint()
+    assert len(await sqlite.shown_after(0, 9)) == 2
+
+
 async def test_a_large_log_is_copied_behind_the_answer_and_begun_anew(
     sqlite: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
