@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from exchange.errors import RefusalError
+from exchange.errors import RefusalCode, RefusalError
 from exchange.round import MAX_ROUND_BYTES, encode_error
 from keys.ids import AgencyId
 from nodes.errors import FatalError
@@ -34,13 +34,19 @@ from nodes.tls import PeerRoots
 ROUND_PATH: Final = "/v1/round"
 ROUND_TYPE: Final = "application/msgpack"
 
-STATUS_OF: Mapping[str, int] = MappingProxyType(
-    {"not_trusted": 403, "too_large": 413, "rate_limited": 429, "internal": 503}
+STATUS_OF: Mapping[RefusalCode, int] = MappingProxyType(
+    {
+        RefusalCode.NOT_TRUSTED: 403,
+        RefusalCode.TOO_LARGE: 413,
+        RefusalCode.RATE_LIMITED: 429,
+        RefusalCode.INTERNAL: 503,
+    }
 )
 """HTTP status of an error code (PROTOCOL §9). Every other code is something wrong with the round: 400."""
 
 _MAX_LINE: Final = 4_096
 _MAX_HEADERS: Final = 32
+_PIECE_BYTES: Final = 65_536
 
 log = get_logger("peer_api")
 
@@ -55,8 +61,8 @@ class PeerLimits:
     round_memory_bytes: int = 64 * 1_048_576
     first_request_s: float = 10.0  # from the handshake to the end of the first header
     body_s: float = 30.0
-    slowest_bytes_per_s: int = 4_096  # a body may take body_s, and its size over this
-    answer_s: float = 120.0
+    slowest_bytes_per_s: int = 4_096  # a body may take body_s and its size over this: rural lines are slow
+    answer_s: float = 30.0  # and its size over slowest_bytes_per_s
     idle_s: float = 75.0
     lingering_s: float = 5.0  # reading on after an early refusal, so that the caller gets to hear it
 
@@ -64,7 +70,7 @@ class PeerLimits:
 class _FormError(Exception):
     """A request that is answered with an error before `receive` sees it. `hang_up`: nothing more is read from there."""
 
-    def __init__(self, status: int, code: str, *, hang_up: bool = False) -> None:
+    def __init__(self, status: int, code: RefusalCode, *, hang_up: bool = False) -> None:
         super().__init__(code)
         self.status = status
         self.code = code
@@ -115,7 +121,10 @@ class PeerApi:
     async def drain(self, timeout_s: float = 15.0) -> None:
         """Stop: accept nothing more, let rounds in progress be answered if they end in time, close everything."""
         await self._listener.stop()
-        await self._server.shutdown(timeout_s)
+        for siblings in self._connections.values():
+            for connection in siblings:
+                connection.retire()
+        await self._server.shutdown(max(timeout_s, 0.001))  # to aiohttp 0 is "for ever"
         for work in self._work:
             work.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
@@ -164,23 +173,26 @@ class PeerApi:
         connection = cast("_Connection", request.protocol)
         with connection.busy():
             try:
-                response = web.Response(body=await self._round(request, connection), content_type=ROUND_TYPE)
+                answer = await self._round(request, connection)
+                response = _Answer(answer)
                 outcome = "answered"
             except (_FormError, RefusalError) as error:
-                response = _error_response(error)
+                response = _error_answer(error)
                 outcome = error.code
             self._metrics.rounds_in.add(outcome)
             log.debug("round.in", peer=connection.agency, outcome=outcome)
             await self._send(request, response, connection)
+            if connection.given_up:
+                connection.force_close()
         return response
 
     async def _round(self, request: web.BaseRequest, connection: _Connection) -> bytes:
         agency = self._caller(connection)
         size = _check_form(request)
         if self._rounds[agency] >= self._limits.rounds_per_peer:
-            raise _FormError(429, "rate_limited")
+            raise _FormError(429, RefusalCode.RATE_LIMITED)
         if self._memory + size > self._limits.round_memory_bytes:
-            raise _FormError(429, "rate_limited")
+            raise _FormError(429, RefusalCode.RATE_LIMITED)
         with contextlib.ExitStack() as held:
             self._rounds[agency] += 1
             self._memory += size
@@ -195,29 +207,32 @@ class PeerApi:
             work.add_done_callback(lambda _: given_back.close())
         await asyncio.wait((work, connection.ended), return_when=asyncio.FIRST_COMPLETED)
         if connection.ended.done():
-            raise _FormError(403, "not_trusted", hang_up=True)
+            raise _FormError(403, RefusalCode.NOT_TRUSTED, hang_up=True)
         return work.result()
 
     def _caller(self, connection: _Connection) -> AgencyId:
         agency = self._roots.identify(connection.leaf)  # anew: the roots may have changed since the handshake
         if agency is None or agency != connection.agency or not self._admit_peer(agency):
-            raise _FormError(403, "not_trusted", hang_up=True)
+            raise _FormError(403, RefusalCode.NOT_TRUSTED, hang_up=True)
         if connection.surplus:
-            raise _FormError(429, "rate_limited", hang_up=True)
+            raise _FormError(429, RefusalCode.RATE_LIMITED, hang_up=True)
         return agency
 
     async def _read(self, request: web.BaseRequest, connection: _Connection, size: int) -> bytes:
         body = bytearray()
         try:
-            async with connection.deadline(self._limits.body_s + size / self._limits.slowest_bytes_per_s):
+            async with connection.reading(self._limits.body_s + size / self._limits.slowest_bytes_per_s):
                 while chunk := await request.content.readany():
                     body += chunk
                     if len(body) > MAX_ROUND_BYTES:
-                        raise _FormError(413, "too_large", hang_up=True)
-        except (OSError, web.RequestPayloadError) as problem:  # too slow, gone, or no HTTP
+                        raise _FormError(413, RefusalCode.TOO_LARGE, hang_up=True)
+        except (OSError, web.RequestPayloadError) as problem:  # too slow (or told to be), gone, or no HTTP
+            connection.given_up = True
             if connection.ended.done():
-                raise _FormError(403, "not_trusted", hang_up=True) from problem
-            raise _FormError(400, "malformed", hang_up=True) from problem
+                raise _FormError(403, RefusalCode.NOT_TRUSTED, hang_up=True) from problem
+            if connection.retired:
+                raise _FormError(503, RefusalCode.INTERNAL, hang_up=True) from problem
+            raise _FormError(400, RefusalCode.MALFORMED, hang_up=True) from problem
         return bytes(body)
 
     async def _ask(self, agency: AgencyId, body: bytes) -> bytes:
@@ -231,7 +246,7 @@ class PeerApi:
             log.exception("round.failed", peer=agency)
             if isinstance(error, FatalError) and self._on_fatal is not None:
                 self._on_fatal(error)
-            raise _FormError(503, "internal") from error
+            raise _FormError(503, RefusalCode.INTERNAL) from error
         self._metrics.round_in_seconds.observe(time.monotonic() - started)
         return answer
 
@@ -246,9 +261,9 @@ class PeerApi:
             del self._rounds[agency]
         self._memory -= size
 
-    async def _send(self, request: web.BaseRequest, response: web.Response, connection: _Connection) -> None:
+    async def _send(self, request: web.BaseRequest, response: _Answer, connection: _Connection) -> None:
         try:
-            async with asyncio.timeout(self._limits.answer_s):
+            async with asyncio.timeout(self._limits.answer_s + response.size / self._limits.slowest_bytes_per_s):
                 await response.prepare(request)
                 await response.write_eof()
         except TimeoutError:  # a caller that does not read would hold its answer in memory for ever
@@ -257,10 +272,37 @@ class PeerApi:
             log.debug("round.caller_gone", peer=connection.agency)
 
 
+class _Answer(web.StreamResponse):
+    """An answer, written in pieces: only between pieces does asyncio's TLS notice that the caller does not read."""
+
+    def __init__(self, body: bytes, *, status: int = HTTPStatus.OK) -> None:
+        super().__init__(status=status, headers={"Content-Type": ROUND_TYPE, "Content-Length": str(len(body))})
+        self._unsent = memoryview(body)
+        self.size = len(body)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        while self._unsent:
+            piece, self._unsent = self._unsent[:_PIECE_BYTES], self._unsent[_PIECE_BYTES:]
+            await self.write(piece)
+        await super().write_eof(data)
+
+
 class _Connection(RequestHandler):
     """One connection: who is at its other end, and how long it may say nothing."""
 
-    __slots__ = ("_api", "_busy", "_deadline", "_first_request_s", "_patience", "agency", "ended", "leaf", "surplus")
+    __slots__ = (
+        "_api",
+        "_busy",
+        "_deadline",
+        "_first_request_s",
+        "_patience",
+        "agency",
+        "ended",
+        "given_up",
+        "leaf",
+        "retired",
+        "surplus",
+    )
 
     def __init__(self, api: PeerApi, server: web.Server, limits: PeerLimits) -> None:
         loop = asyncio.get_running_loop()
@@ -282,7 +324,9 @@ class _Connection(RequestHandler):
         self._patience: asyncio.TimerHandle | None = None
         self.agency: AgencyId | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
+        self.given_up = False  # the rest of a body is not waited for
         self.leaf = b""
+        self.retired = False
         self.surplus = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -307,20 +351,32 @@ class _Connection(RequestHandler):
         finally:
             self._busy = False
 
-    def deadline(self, seconds: float) -> asyncio.Timeout:
-        """A timeout that `end` brings forward."""
-        self._deadline = asyncio.timeout(0 if self.ended.done() else seconds)
-        return self._deadline
+    @contextlib.asynccontextmanager
+    async def reading(self, seconds: float) -> AsyncIterator[None]:
+        """A body is arriving and must be here in `seconds`. Raises TimeoutError."""
+        async with asyncio.timeout(seconds) as deadline:
+            self._deadline = deadline
+            try:
+                yield
+            finally:
+                self._deadline = None
 
     def end(self) -> None:
         """No more from here: what is in progress is answered 403, an idle connection closed."""
         if not self.ended.done():
             self.ended.set_result(None)
+        self._stop_reading()
+
+    def retire(self) -> None:
+        """The node stops: a round that is here is answered, one still arriving gets 503, an idle connection ends."""
+        self.retired = True
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if not self._busy:
             self.force_close()
         elif self._deadline is not None:
-            with contextlib.suppress(RuntimeError):  # the body was read
-                self._deadline.reschedule(self._loop.time())
+            self._deadline.reschedule(self._loop.time())
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -343,9 +399,9 @@ class _Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _error_response(_FormError(400, "malformed", hang_up=True))
+            return _error_answer(_FormError(400, RefusalCode.MALFORMED, hang_up=True))
         log.error("request.failed", peer=self.agency, exc_info=exc)
-        return _error_response(_FormError(503, "internal", hang_up=True))
+        return _error_answer(_FormError(503, RefusalCode.INTERNAL, hang_up=True))
 
 
 class _Request(web.BaseRequest):
@@ -366,24 +422,24 @@ def _make_request(
 def _check_form(request: web.BaseRequest) -> int:
     """Judge a request by its header (PROTOCOL §10, step 1). Returns how many bytes its body may have."""
     if request.path_qs != ROUND_PATH:
-        raise _FormError(404, "malformed")
+        raise _FormError(404, RefusalCode.MALFORMED)
     if request.method != "POST":
-        raise _FormError(405, "malformed")
+        raise _FormError(405, RefusalCode.MALFORMED)
     if request.headers.get("Content-Encoding", "identity") != "identity" or request.content_type != ROUND_TYPE:
-        raise _FormError(415, "malformed", hang_up=True)
+        raise _FormError(415, RefusalCode.MALFORMED, hang_up=True)
     size = request.content_length
     if size is None:
         return MAX_ROUND_BYTES
     if size > MAX_ROUND_BYTES:
-        raise _FormError(413, "too_large", hang_up=True)
+        raise _FormError(413, RefusalCode.TOO_LARGE, hang_up=True)
     return size
 
 
-def _error_response(error: _FormError | RefusalError) -> web.Response:
+def _error_answer(error: _FormError | RefusalError) -> _Answer:
     status = error.status if isinstance(error, _FormError) else STATUS_OF.get(error.code, 400)
-    response = web.Response(status=status, body=encode_error(error.code), content_type=ROUND_TYPE)
+    answer = _Answer(encode_error(error.code), status=status)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = "POST"
+        answer.headers["Allow"] = "POST"
     if status == HTTPStatus.FORBIDDEN or (isinstance(error, _FormError) and error.hang_up):
-        response.force_close()
-    return response
+        answer.force_close()
+    return answer

@@ -22,7 +22,6 @@ from nodes.metrics import Metrics
 _BACKLOG: Final = 512
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S: Final = 0.5
-_SHUTDOWN_S: Final = 3.0  # for the peer's close_notify, then the connection is cut
 
 log = get_logger("peer_listener")
 
@@ -34,6 +33,7 @@ class ConnectionLimits:
     connections: int = 1_024
     connections_per_address: int = 128  # in the handshake
     handshake_s: float = 10.0
+    shutdown_s: float = 3.0  # for what is still to be sent and the peer's close_notify, then the line is cut
 
 
 class PeerListener:
@@ -64,16 +64,19 @@ class PeerListener:
             ListenError: the address is taken, not ours, or none.
         """
         loop = asyncio.get_running_loop()
+        sockets: list[socket.socket] = []
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, _, _, _, address in found if port else found[:1]:
-                self._sockets.append(_listen(family, address))
+                sockets.append(_listen(family, address))
         except OSError as problem:
-            await self.stop()
+            for listening in sockets:
+                listening.close()
             raise ListenError(f"{host}:{port}", problem.strerror or "no such address") from problem
-        for listening in self._sockets:
+        self._sockets += sockets
+        for listening in sockets:
             self._keep(loop.create_task(self._accept(listening)))
-        return int(self._sockets[0].getsockname()[1])
+        return int(sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Accept nothing more and give up the handshakes in progress. Connections that are up stay up."""
@@ -127,7 +130,7 @@ class PeerListener:
                 connection,
                 ssl=self._context,
                 ssl_handshake_timeout=self._limits.handshake_s,
-                ssl_shutdown_timeout=_SHUTDOWN_S,
+                ssl_shutdown_timeout=self._limits.shutdown_s,
             )
         except OSError as problem:
             self._metrics.tls_refused.add(_how_it_ended(problem))
