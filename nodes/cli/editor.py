@@ -28,7 +28,7 @@ class PrivateFile:
 
     def __init__(self, text: str, suffix: str) -> None:
         """Raises OperationError (io_error) where no memory-backed directory can be had."""
-        self.text = self._first = text
+        self.text = text
         self._kept = False
         try:
             self._directory = Path(tempfile.mkdtemp(prefix="tocsin-", dir=_memory_directory()))
@@ -40,11 +40,6 @@ class PrivateFile:
             raise OperationError(
                 "io_error", f"cannot make a private file: {problem.strerror}", "tocsin post -"
             ) from problem
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to lose."""
-        return self.text != self._first
 
     def read_back(self) -> None:
         """Take what the editor saved. Raises OperationError when it is gone or no text."""
@@ -96,7 +91,11 @@ def _ending_raises() -> Iterator[None]:
         del frame
         raise SystemExit(128 + number)
 
+    def leave_to_the_editor(number: int, frame: FrameType | None) -> None:
+        """Ctrl-C goes to both. A handler, unlike SIG_IGN, is not inherited: the editor gets it as it always does."""
+
     before = {number: signal.signal(number, end) for number in _ENDING}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, leave_to_the_editor)
     try:
         yield
     finally:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import click
 
 from nodes.cli.client import Document
 from nodes.cli.editor import PrivateFile, edit
-from nodes.cli.invocation import AnsweredError, Invocation
+from nodes.cli.invocation import AnsweredError, Invocation, view_error
 from nodes.cli.post import confirm, content_of, flat, recipients, send
 from nodes.cli.views.drafts import view_draft, view_drafts
 from nodes.errors import NodeError, OperationError
@@ -31,7 +29,7 @@ def new(invocation: Invocation, kind: str | None, to: tuple[list[str], ...], dra
         raise OperationError("usage", "`new` needs a person at a terminal", "tocsin post F --to AGENCY")
     if draft_id is not None:
         draft = invocation.ask("draft_show", {"draft_id": draft_id}).document
-        kind, text = str(draft.get("kind") or kind or "alert"), str(draft["text"])
+        draft_id, kind, text = str(draft["draft_id"]), str(draft["kind"]), str(draft["text"])
     else:
         kind = kind or "alert"
         text = str(invocation.ask("new_template", {"kind": kind}).document["text"])
@@ -39,11 +37,11 @@ def new(invocation: Invocation, kind: str | None, to: tuple[list[str], ...], dra
         writing = _Writing(invocation, kind, flat(to), draft_id, file)
         try:
             return writing.until_posted(template=text if draft_id is None else None)
-        except OperationError as error:
-            if error.code == "node_not_running" and file.changed:
+        except NodeError:
+            if writing.unsaved:
                 file.keep()
                 invocation.say(
-                    "the node is gone; what you wrote is in ", str(file.path), ", until this machine restarts"
+                    "what you wrote could not be saved; it is in ", str(file.path), " until this machine restarts"
                 )
             raise
 
@@ -59,6 +57,7 @@ class _Writing:
         self._to = to
         self._draft_id = draft_id
         self._file = file
+        self.unsaved = False
 
     def until_posted(self, *, template: str | None) -> int:
         """Edit, save, look, post; back to the editor as often as the person likes."""
@@ -67,7 +66,6 @@ class _Writing:
             if not text.strip() or text == template:
                 self._invocation.say("nothing was written, nothing was posted")
                 raise click.Abort
-            self._save(text)
             self._ask_to_whom()
             try:
                 confirm(self._invocation, content_of(text.encode()), self._to)
@@ -85,14 +83,17 @@ class _Writing:
             edit(self._file.path)
         finally:
             # Also when the terminal is closed under the editor: what was saved there is worth keeping.
+            before = self._file.text
             self._file.read_back()
-            if self._file.changed:
+            if self._file.text != before:
                 self._save(self._file.text)
         return self._file.text
 
     def _save(self, text: str) -> None:
+        self.unsaved = True
         answer = self._invocation.ask("draft_save", {"draft_id": self._draft_id, "kind": self._kind, "text": text})
         self._draft_id = str(answer.document["draft_id"])
+        self.unsaved = False
 
     def _ask_to_whom(self) -> None:
         while not self._to:
@@ -103,17 +104,14 @@ class _Writing:
             self._to = [name.strip().lower() for name in typed.split(",") if name.strip()]
 
     def _post(self, text: str) -> int:
-        id_ = str(uuid4())
-        arguments: Document = {**content_of(text.encode()), "to": self._to, "id": id_}
-        retry = f"what you wrote is a draft: {self._resume()}; look first: tocsin track {id_}"
+        # A draft is posted under its own id: gone on with after a lost answer, it finds itself and is not posted twice.
+        arguments: Document = {**content_of(text.encode()), "to": self._to, "id": self._draft_id}
+        retry = f"run this again, it cannot post twice: {self._resume()}"
         status = send(self._invocation, "post", {**arguments, "explain": False, "wait_s": 0, "dry": None}, retry=retry)
         self._invocation.ask("draft_delete", {"draft_id": self._draft_id})
-        self._draft_id = None
         return status
 
     def _explain(self, error: NodeError) -> None:
-        from nodes.cli.invocation import view_error
-
         page = self._invocation.page()
         view_error(error.document(), page)
         self._invocation.print_page(page)
@@ -147,4 +145,5 @@ def drafts_show(invocation: Invocation, draft_id: str) -> int:
 @click.pass_obj
 def drafts_delete(invocation: Invocation, draft_id: str) -> int:
     """Delete a draft."""
+    draft_id = str(invocation.ask("draft_show", {"draft_id": draft_id}).document["draft_id"])
     return invocation.show(invocation.ask("draft_delete", {"draft_id": draft_id}), view_drafts)
