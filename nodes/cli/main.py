@@ -20,6 +20,7 @@ from nodes.cli.page import Page
 from nodes.errors import ERROR_EXITS, NodeError
 
 EXIT_INTERRUPTED = 130  # what a shell reports for SIGINT
+MAX_FRAMES = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,12 +84,11 @@ def _fail(invocation: Invocation, document: Document, status: int) -> int:
 
 
 def _place(error: Exception) -> str:
+    """Where it happened, innermost first: files and lines, never values."""
     import traceback
 
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "nodes" in frame.filename or "exchange" in frame.filename]
-    frame = (ours or frames)[-1]
-    return f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
+    return " < ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in reversed(frames))
 
 
 def _show_what_the_locale_lacks(stream: TextIO) -> None:
