@@ -14,7 +14,6 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 import phonenumbers
 import pycountry
@@ -24,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from keys.errors import KeysError
 from keys.ids import AgencyId, parse_agency_id
 from nodes.directory import layout_of
+from nodes.endpoints import parse_endpoint
 from nodes.errors import ConfigError, Problem
 
 MAX_CONFIG_BYTES = 1_048_576
@@ -94,16 +94,10 @@ def _one_line(value: str) -> str:
 
 
 def _endpoint(value: str) -> str:
-    broken = _Broken("endpoint", "an endpoint is https://HOST:PORT, with nothing after it")
     try:
-        parts = urlsplit(value)
-        port = parts.port
+        return parse_endpoint(value)
     except ValueError as problem:
-        raise broken from problem
-    bare = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if not (parts.scheme == "https" and parts.hostname and port and bare and re.fullmatch(r"[!-~]+", value)):
-        raise broken
-    return f"https://{parts.netloc}"
+        raise _Broken("endpoint", "an endpoint is https://HOST:PORT, with nothing after it") from problem
 
 
 def _listen(value: object) -> object:

@@ -21,6 +21,7 @@ import aiohttp
 from exchange.round import MAX_ROUND_BYTES, decode_error
 from keys.errors import EncodingError
 from keys.ids import AgencyId
+from nodes.endpoints import parse_endpoint
 from nodes.metrics import Metrics
 from nodes.peer_api import ROUND_PATH, ROUND_TYPE
 from nodes.tls import OwnLeaf, client_context
@@ -196,8 +197,12 @@ class PeerClient:
 
     async def _post(self, session: aiohttp.ClientSession, target: PeerTarget, body: bytes, attempt: _Attempt) -> bytes:
         try:
+            url = parse_endpoint(target.endpoint) + ROUND_PATH
+        except ValueError as problem:
+            raise Unreachable("endpoint") from problem
+        try:
             response = await session.post(
-                target.endpoint + ROUND_PATH,
+                url,
                 data=io.BytesIO(body) if len(body) > _BIG_BODY else body,
                 headers={"Content-Type": ROUND_TYPE, "Accept-Encoding": "identity"},
                 allow_redirects=False,
