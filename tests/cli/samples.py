@@ -55,6 +55,16 @@ CONTENT: dict[str, Any] = {
             "age": {"min": 9, "max": 9},
             "minor": "yes",
             "status": "held_suspected",
+            "nationalities": ["COL", {"value": "VEN", "fact": "assessment"}],
+            "health": {
+                "conditions": ["diabetes_insulin"],
+                "medication": {
+                    "name": "insulin",
+                    "needed_every": "PT8H",
+                    "supply_until": "2026-11-23T20:00:00-05:00",
+                    "without_it": "fatal",
+                },
+            },
             "description": {"height_cm": {"min": 130, "max": 135}, "hair": {"value": "black", "src": "B", "info": "2"}},
         },
     ],

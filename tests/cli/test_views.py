@@ -72,6 +72,7 @@ def test_a_message_is_read_in_the_order_in_which_it_matters() -> None:
         "LIFE AT RISK",
         CONTENT["summary"],
         "Lucía Pérez, 9 years",  # who
+        "without it: FATAL",
         "Cúcuta",  # where
         "2026-11-23 02:10 there",  # when
         "ABC12? CO (partial)",  # vehicle

@@ -12,7 +12,17 @@ from typing import Any
 from nodes.cli.page import ALARM, CAUTION, QUIET, STRONG, Page, Piece, Styled
 from nodes.cli.times import show_time, show_time_there
 from nodes.cli.views.content import view_rest
-from nodes.cli.views.fields import Document, at, items, objects, qualified, short, text, texts
+from nodes.cli.views.fields import Document, at, objects, short, text, texts
+from nodes.cli.views.particulars import (
+    is_victim,
+    name_behind,
+    name_of,
+    needs_of,
+    person_line,
+    place_line,
+    role_of,
+    vehicle_line,
+)
 from nodes.cli.words import (
     EVIDENCE_USE,
     HANDLING,
@@ -24,7 +34,6 @@ from nodes.cli.words import (
 )
 
 _ALARMING = ("flash", "immediate")
-_VICTIMS = ("victim", "victim_possible", "victim_companion")
 _KNOWN_STATUS = ("", "actual")
 
 
@@ -102,6 +111,8 @@ def _prohibitions(content: Document, page: Page) -> None:
     for warning, whose in warned.items():
         names = ", ".join(name for name in whose if name)
         page.line("! ", label("L18", warning).upper(), (": ", names) if names else "", style=ALARM)
+    if at(content, "handling", "confidential_existence") is True:
+        page.line("! KEEP SECRET THAT THIS MESSAGE EXISTS", style=ALARM)
     if at(content, "incident", "risk", "life_at_risk") is True:
         reasons = ", ".join(label("L11", reason) for reason in texts(content, "incident", "risk", "reasons"))
         page.line("! LIFE AT RISK", f": {reasons}" if reasons else "", style=ALARM)
@@ -118,13 +129,14 @@ def _essentials(content: Document, page: Page) -> None:
             f", {text(incident, 'confirmation')}" if text(incident, "confirmation") else "",
             f", {label('L06', text(incident, 'phase'))}" if text(incident, "phase") else "",
         )
-    for person in sorted(objects(content, "persons"), key=lambda person: not _is_victim(person)):
-        page.field(_role_of(person), _person(person), style=STRONG if _is_victim(person) else "")
+    for person in sorted(objects(content, "persons"), key=lambda person: not is_victim(person)):
+        page.field(role_of(person), person_line(person), style=STRONG if is_victim(person) else "")
+        page.field("needs", needs_of(person), style=CAUTION)
     for location in objects(content, "locations"):
-        page.field(label("L26", text(location, "role")) or "where", _place(location))
+        page.field(label("L26", text(location, "role")) or "where", place_line(location))
     _when(incident, page)
     for vehicle in objects(content, "vehicles"):
-        page.field("vehicle", _vehicle(vehicle))
+        page.field("vehicle", vehicle_line(vehicle))
 
 
 def _when(incident: Any, page: Page) -> None:
@@ -153,12 +165,12 @@ def _asked(content: Document, page: Page) -> None:
         target = text(action, "target")
         said: list[Piece] = [
             label("L59", text(action, "action")),
-            (": ", _named(content, target)) if target else "",
+            (": ", name_behind(content, target)) if target else "",
             f"; if found: {label('L59', text(action, 'if_found'))}" if text(action, "if_found") else "",
         ]
         page.line("- ", said, style=STRONG, indent=2)
         page.field("by", show_time_there(action.get("by")), style=CAUTION, indent=4)
-        area = ", ".join(_named(content, place) for place in texts(action, "area"))
+        area = ", ".join(name_behind(content, place) for place in texts(action, "area"))
         page.field("area", area, indent=4)
         if action.get("contact_before_action") is True:
             page.line("CALL THE ORIGINATOR BEFORE YOU ACT", style=ALARM, indent=4)
@@ -176,16 +188,13 @@ def _telephone(document: Document, content: Document, page: Page) -> None:
         Styled(phone or "no number given", STRONG),
         "  ",
         name,
+        (", ", text(originator, "unit")) if text(originator, "unit") else "",
         f" ({text(originator, 'country')})" if text(originator, "country") else "",
-        ", day and night" if _round_the_clock(contact) else "",
+        ", day and night" if at(contact, "available_24x7") is True else "",
         f", speaks {', '.join(texts(contact, 'languages'))}" if texts(contact, "languages") else "",
         f", officer {text(originator, 'officer_ref')}" if text(originator, "officer_ref") else "",
         indent=2,
     )
-
-
-def _round_the_clock(contact: Any) -> bool:
-    return any(at(contact, name) is True for name in ("available_24x7", "available24x7", "24x7", "available"))
 
 
 def _handling(content: Document, page: Page) -> None:
@@ -203,6 +212,12 @@ def _handling(content: Document, page: Page) -> None:
     listed = ", ".join(texts(onward, "list"))
     page.field("pass on", word(ONWARD, allowed), f": {listed}" if listed else "")
     page.field("as evidence", word(EVIDENCE_USE, text(handling, "evidence_use")))
+    identity = text(handling, "victim_identity")
+    page.field("victim's name", f"shown as {identity}" if identity not in ("", "full") else "")
+    removed = texts(handling, "redactions")
+    page.field("removed", f"for this agency: {', '.join(removed)}" if removed else "", style=CAUTION)
+    media = text(content, "incident", "media", "state")
+    page.field("media", media.replace("_", " ").upper() if media == "blackout" else media.replace("_", " "))
     page.field("erase by", show_time(handling.get("retain_until")))
     if handling.get("log_reads") is True:
         page.line("Each reading is logged with who and why.", style=QUIET)
@@ -230,113 +245,3 @@ def _identity(document: Document, page: Page) -> None:
     decision = text(document, "decision")
     page.field("decision", word(LEVELS, decision), f", {show_time(document.get('decided_at'))}" if decision else "")
     page.field("sha256", text(document, "content_sha256"), style=QUIET)
-
-
-# --- parts ---------------------------------------------------------------------------------------------------------
-
-
-def name_of(person: Document) -> str:
-    """How a person is called, the official name first; the local id when no name is known."""
-    names = sorted(objects(person, "names"), key=lambda name: text(name, "type") != "official")
-    for name in names:
-        full = text(name, "full") or " ".join(part for part in (text(name, "given"), text(name, "family")) if part)
-        if full:
-            original = text(name, "original_script")
-            return f"{full} / {original}" if original and original != full else full
-    return "unidentified" if text(person, "identified") == "no" else text(person, "id")
-
-
-def _is_victim(person: Document) -> bool:
-    return any(role in _VICTIMS for role in texts(person, "roles"))
-
-
-def _role_of(person: Document) -> str:
-    return ", ".join(label("L08", role) for role in texts(person, "roles")) or "person"
-
-
-def _person(person: Document) -> Piece:
-    age_low, age_high = text(person, "age", "min"), text(person, "age", "max")
-    age = age_low if age_low == age_high else f"{age_low or '?'} to {age_high or '?'}"
-    look = at(person, "description")
-    height = qualified(look, "height_cm")
-    return [
-        name_of(person),
-        f", {age} years" if age else "",
-        f", born {qualified(person, 'dob')}" if qualified(person, "dob") else "",
-        ", MINOR" if text(person, "minor") == "yes" else "",
-        f", {_SEX.get(text(person, 'sex'), text(person, 'sex'))}" if text(person, "sex") else "",
-        f", {', '.join(texts(person, 'nationalities'))}" if texts(person, "nationalities") else "",
-        f", {label('L24', text(person, 'status'))}" if text(person, "status") else "",
-        f", {height} cm" if height else "",
-        f", {label('L15', qualified(look, 'build'))}" if qualified(look, "build") else "",
-        f", hair {label('L16', qualified(look, 'hair'))}" if qualified(look, "hair") else "",
-        f", eyes {label('L17', qualified(look, 'eyes'))}" if qualified(look, "eyes") else "",
-        (", wears ", qualified(look, "dress")) if qualified(look, "dress") else "",
-    ]
-
-
-_SEX = {"0": "sex not known", "1": "male", "2": "female", "9": "sex not applicable"}
-
-
-def _place(location: Document) -> Piece:
-    if location.get("withheld") is True:
-        return [text(location, "country"), ", place withheld"]
-    street = " ".join(part for part in (text(location, "street"), text(location, "number")) if part)
-    parts = [text(location, name) for name in ("locality", "subdivision", "country")]
-    point = items(location, "geometry", "coordinates") if text(location, "geometry", "type") == "Point" else []
-    # GeoJSON writes longitude first; people, and every telephone that opens a map, say latitude first.
-    where = (
-        f", {point[1]}, {point[0]} (lat, lon)"
-        if len(point) >= 2 and all(_is_number(value) for value in point[:2])
-        else ""
-    )
-    return [
-        (text(location, "name"), ", ") if text(location, "name") else "",
-        (street, ", ") if street else "",
-        ", ".join(part for part in parts if part),
-        where,
-        f", within {text(location, 'radius_m')} m" if text(location, "radius_m") else "",
-    ]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _vehicle(vehicle: Document) -> Piece:
-    plates = [
-        " ".join(
-            part
-            for part in (
-                text(plate, "text"),
-                text(plate, "country"),
-                "(partial)" if plate.get("partial") is True else "",
-            )
-            if part
-        )
-        for plate in objects(vehicle, "plates")
-    ]
-    colours = ", ".join(label("L22", colour) for colour in texts(vehicle, "colours"))
-    model = " ".join(part for part in (colours, text(vehicle, "make"), text(vehicle, "model")) if part)
-    direction = text(vehicle, "direction")
-    return [
-        (Styled(", ".join(plates), STRONG), ", ") if plates else "",
-        label("L25", text(vehicle, "kind")),
-        (", ", model) if model else "",
-        (", towards ", direction) if direction else "",
-        (", ", text(vehicle, "features")) if text(vehicle, "features") else "",
-    ]
-
-
-def _named(content: Document, reference: str) -> str:
-    """What a local reference (`p1`, `v1`, `l1`) points at, in words."""
-    for person in objects(content, "persons"):
-        if text(person, "id") == reference:
-            return name_of(person)
-    for location in objects(content, "locations"):
-        if text(location, "id") == reference:
-            return text(location, "name") or text(location, "locality") or text(location, "country") or reference
-    for vehicle in objects(content, "vehicles"):
-        if text(vehicle, "id") == reference:
-            return ", ".join(text(plate, "text") for plate in objects(vehicle, "plates")) or reference
-    return reference
