@@ -177,7 +177,15 @@ def seal_message(request: SealRequest, seal: Seal, opening: bytes) -> SealedEnve
     """
     if len(opening) != OPENING_BYTES:
         raise EncodingError("opening")
-    rest = _encode_rest(request)
+    rest = encode_rest(
+        request.sender,
+        request.recipient,
+        request.envelope_id,
+        request.generation,
+        request.number,
+        request.message_id,
+        request.content,
+    )
     header = Header(
         envelope_id=request.envelope_id,
         sender=request.sender,
@@ -216,22 +224,22 @@ def padded_size(content: bytes) -> int:
     return _padded_length(len(_deflate(content)) + incompressible, content) + SEALING_OVERHEAD
 
 
+def encode_rest(
+    sender: AgencyId,
+    recipient: AgencyId,
+    envelope_id: EnvelopeId,
+    generation: int,
+    number: int,
+    message_id: MessageId,
+    content: bytes,
+) -> bytes:
+    """What the plaintext holds after the opening. With the opening it is what proves content later."""
+    return encode([sender, recipient, envelope_id, [generation, number], message_id, content])
+
+
 def commitment_of(opening: bytes, rest: bytes) -> bytes:
     """What the header commits to: SHA-256("tocsin content v1" || opening || rest)."""
     return sha256(_COMMITMENT_PREFIX + opening + rest).digest()
-
-
-def _encode_rest(request: SealRequest) -> bytes:
-    return encode(
-        [
-            request.sender,
-            request.recipient,
-            request.envelope_id,
-            [request.generation, request.number],
-            request.message_id,
-            request.content,
-        ]
-    )
 
 
 def _pad(plaintext: bytes, content: bytes) -> bytes:

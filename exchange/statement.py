@@ -74,6 +74,7 @@ __all__ = [
     "key_change_body",
     "proof_from_wire",
     "proof_to_wire",
+    "signing_pair",
     "statement_proof",
     "to_tlog_proof",
     "verify_group",
@@ -198,6 +199,11 @@ def add_key_change(keys: AgencyKeys, proof: AnyProof) -> AgencyKeys:
         return keys
     compact = Proof(proof.entry, proof.index, proof.path, checkpoint)
     return AgencyKeys(keys.agency, keys.anchors, history, tuple(sorted((*keys.changes, compact), key=_place)))
+
+
+def signing_pair(proof: AnyProof, keys: AgencyKeys) -> NodePublicPair:
+    """Which pair signed a proof's checkpoint, whether or not it covers that size. Raises StatementError."""
+    return _verify_place(proof, keys).pair
 
 
 def with_key_changes(keys: AgencyKeys, proofs: Iterable[AnyProof]) -> AgencyKeys:
