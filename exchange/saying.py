@@ -96,10 +96,12 @@ def _read_time(value: object) -> int | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:  # without an offset it would be read by this machine's own
+            return None
         milliseconds = round(moment.timestamp() * 1000)
     except (ValueError, OverflowError):
         return None
-    return milliseconds if moment.tzinfo is not None and milliseconds >= 0 else None
+    return milliseconds if milliseconds >= 0 else None
 
 
 def _is_case_id(value: object) -> bool:
