@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from exchange.card import Card, armour, encode_card
+from exchange.card import armour, encode_card, make_card
 from exchange.statement import build_agency_keys
 from keys.anchor import Anchor, GatewayEntry, anchor_to_wire, make_anchor
 from keys.encoding import encode
@@ -132,12 +132,8 @@ def _card(identity: Identity, anchor: Anchor) -> str:
     profile = identity.profile
     if profile is None:
         raise OperationError("wrong_state", "the card is not made yet", "start the node once: tocsin run")
-    identity.keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
-    return armour(
-        encode_card(
-            Card(anchor=anchor, key_changes=identity.key_changes, profile=profile.proof, opened=identity.opened)
-        )
-    )
+    keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
+    return armour(encode_card(make_card(keys, profile.proof, identity.opened)))
 
 
 def _open(layout: Layout, passphrase: str) -> KeyStore:

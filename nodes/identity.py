@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exchange.card import Card, armour, encode_card
+from exchange.card import Card, armour, encode_card, make_card
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.entry import KeyChange, Profile, decode_entry, encode_entry
 from exchange.log import leaf_hash
@@ -170,7 +170,7 @@ class Identity:
         """The card as it stands; None before the first profile is logged."""
         if self.profile is None:
             return None
-        return Card(anchor=self.anchor, key_changes=self.key_changes, profile=self.profile.proof, opened=self.opened)
+        return make_card(self.keys, self.profile.proof, self.opened)
 
     def card_text(self) -> str | None:
         """The card in its armour."""

@@ -46,6 +46,10 @@ class Ledger:
         """A generation ended with this head."""
         self._closed[log] = checkpoint
 
+    def covers(self, log: str, index: int) -> bool:
+        """True if the newest durable head of that log has this entry under it."""
+        return index < self._writer.durable_size if self._is_open(log) else log in self._closed
+
     async def prove(self, log: str, indices: Sequence[int]) -> Proved:
         """Entries at ascending `indices` with one multi-proof. Raises StoreCorruptError if one is not there."""
         if self._is_open(log):

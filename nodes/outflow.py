@@ -46,7 +46,9 @@ class Outflow:
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
         rows = await self._store.due(peer.agency, now, frozenset(peer.leased), MAX_BATCH_ITEMS, MAX_BATCH_BYTES)
-        return [Item(recipient, outbound) for recipient, outbound in rows]
+        # The store may show a commit a moment before the writer makes its head current: what no head covers waits.
+        covered = [row for row in rows if self._ledger.covers(row[1].log, row[1].index)]
+        return [Item(recipient, outbound) for recipient, outbound in covered]
 
     def lacking_key_changes(self, peer: Peer) -> tuple[Proof, ...]:
         """Own key changes beyond the count the peer holds."""
