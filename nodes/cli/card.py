@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ import click
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
 from nodes.cli.page import Page
-from nodes.cli.times import format_time, show_time
+from nodes.cli.times import format_millis, show_time
 from nodes.cli.views.fields import text, texts
 from nodes.directory import layout_of, write_whole
 from nodes.errors import OperationError
@@ -84,14 +83,10 @@ def _read(armour: bytes) -> Document:
         "root_key_id": anchor.root.ed25519.hex()[:16],
         "safety_code": card.safety_code,
         "endpoints": list(card.profile.endpoints),
-        "issued_at": format_time(_moment(anchor.issued_at)),
-        "expires_at": format_time(_moment(anchor.expires_at)),
+        "issued_at": format_millis(anchor.issued_at),
+        "expires_at": format_millis(anchor.expires_at),
         "card": text,
     }
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def view_card(document: Document, page: Page) -> None:

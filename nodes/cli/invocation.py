@@ -211,24 +211,24 @@ class Invocation:
 
     # --- what is read
 
-    def read_input(self, name: str) -> bytes:
-        """The bytes of a file, or of standard input for `-`.
+    def read_input(self, name: str, limit: int = MAX_INPUT_BYTES) -> bytes:
+        """The bytes of a file, or of standard input for `-`: at most `limit`.
 
         Raises:
             OperationError: `io_error` when it cannot be read, `too_large`.
         """
         try:
             if name == "-":
-                data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+                data = sys.stdin.buffer.read(limit + 1)
             else:
                 with open(name, "rb") as file:
-                    data = file.read(MAX_INPUT_BYTES + 1)
+                    data = file.read(limit + 1)
         except OSError as problem:
             raise OperationError(
                 "io_error", f"cannot read {name}: {problem.strerror}", "check the name of the file"
             ) from problem
-        if len(data) > MAX_INPUT_BYTES:
-            raise OperationError("too_large", f"{_named(name)} is too large", "a message holds at most 256 KiB")
+        if len(data) > limit:
+            raise OperationError("too_large", f"{_named(name)} is too large", f"at most {limit} bytes are read")
         return data
 
     def read_text(self, name: str, *, code: str) -> str:

@@ -45,6 +45,14 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def format_millis(milliseconds: int) -> str | None:
+    """The same of milliseconds since 1970, as signed objects hold them; None beyond the year 9999."""
+    try:
+        return format_time(datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds))
+    except OverflowError:
+        return None
+
+
 def show_time(text: object, zone: tzinfo | None = None) -> str:
     """A time of a document for a person: here, then UTC. What is no time is given back as it is; "" for null.
 

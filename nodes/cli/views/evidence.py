@@ -34,7 +34,8 @@ def view_verified(document: Document, page: Page) -> None:
                 ": compare it with a card you trust.",
             )
     verdict, style = _VERDICTS.get(text(document, "verdict"), (text(document, "verdict"), ""))
-    page.line(Styled(verdict, style), "  ", text(document, "file"))
+    reason = text(document, "reason")
+    page.line(Styled(verdict, style), "  ", text(document, "file"), f": {reason.replace('_', ' ')}" if reason else "")
     page.field("message", text(document, "message_id"))
     page.field("case", text(document, "case_id"))
     rows: list[tuple[list[Piece], str]] = []
