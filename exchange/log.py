@@ -107,6 +107,8 @@ class Frontier:
             raise ProtocolBugError("a log holds less than 2^63 leaves")
         if any(len(leaf) != HASH_BYTES for leaf in leaves):
             raise ProtocolBugError("a leaf hash has 32 bytes")
+        if not leaves:
+            return Append(self, MappingProxyType({}))
         peaks = list(self.peaks)
         added: list[list[bytes]] = [[]]  # per level, the hashes that this append puts there
         size = self.size
