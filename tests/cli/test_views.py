@@ -143,6 +143,24 @@ def test_every_scalar_of_a_document_is_somewhere_on_its_page() -> None:
     assert [scalar for scalar in scalars(CONTENT) if scalar not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "more", "first", "words"),
+    [
+        ("cancel", {"reason": "duplicate", "recipients_must": "stop_action"}, "CALLED OFF", "stop action"),
+        ("resolve", {"outcome": "rescued", "stand_down": True}, "CLOSED", "STAND DOWN"),
+        ("renew", {"expires_at": "2026-12-01T00:00:00Z", "necessity": "still held"}, "RENEW", "still held"),
+        ("note", {"text": "seen at the bridge"}, "NOTE", "seen at the bridge"),
+    ],
+)
+def test_what_follows_an_alert_says_what_it_changes_first(
+    kind: str, more: dict[str, Any], first: str, words: str
+) -> None:
+    content = {"kind": kind, "status": "actual", "originator": CONTENT["originator"], **more}
+    text = page_of(view_message, {**SHOWN, "kind": kind, "content": content})
+    assert places(text, first, words) == sorted(places(text, first, words))
+    assert text.index(words) < text.index("Telephone") < text.index("Everything in it")
+
+
 def test_the_language_asked_for_is_told_first() -> None:
     def told(language: str | None) -> str:
         page = Page(None)

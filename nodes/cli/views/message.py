@@ -85,17 +85,12 @@ def _banner(document: Document, content: Document, page: Page) -> None:
     )
     if document.get("superseded_by"):
         page.banner("SUPERSEDED: a newer one is ", short(text(document, "superseded_by")), style=CAUTION)
-    match kind:
-        case "cancel":
-            page.banner("CALLED OFF: ", label("L34c", _anywhere(content, "cancel", "reason")))
-        case "resolve":
-            page.banner("CLOSED: ", label("L34r", _anywhere(content, "resolve", "outcome")), style=STRONG)
-        case _:
-            pass
-
-
-def _anywhere(content: Document, section: str, name: str) -> str:
-    return text(content, section, name) or text(content, name)
+    if kind == "cancel":
+        page.banner("CALLED OFF: ", label("L34c", text(content, "reason")))
+    elif kind == "resolve":
+        page.banner("CLOSED: ", label("L34r", text(content, "outcome")), style=STRONG)
+        if content.get("stand_down") is True:
+            page.line("! STAND DOWN: stop acting on this case", style=ALARM)
 
 
 def _prohibitions(content: Document, page: Page) -> None:
@@ -121,6 +116,12 @@ def _prohibitions(content: Document, page: Page) -> None:
 def _essentials(content: Document, page: Page) -> None:
     page.blank()
     page.line(text(content, "summary"), style=STRONG)
+    if text(content, "text"):
+        page.paragraph(text(content, "text"))
+    page.field("holders must", text(content, "recipients_must").replace("_", " "), style=STRONG)
+    page.field("ended", show_time_there(at(content, "outcome_at")))
+    page.field("runs until", show_time(at(content, "expires_at")))
+    page.field("because", text(content, "necessity"))
     incident = at(content, "incident")
     if incident is not None:
         page.field(
