@@ -60,7 +60,8 @@ _USER_ASSIGNED = re.compile(r"AA|Q[M-Z]|X[A-Z]|ZZ|EU|UN")  # by ISO 3166-1 (XK a
 
 
 def _country(value: str) -> str:
-    if not _USER_ASSIGNED.fullmatch(value) and pycountry.countries.get(alpha_2=value) is None:
+    known = re.fullmatch("[A-Z]{2}", value) and pycountry.countries.get(alpha_2=value)
+    if not known and not _USER_ASSIGNED.fullmatch(value):
         raise _Broken("country", "a country is its ISO 3166-1 code of two capital letters")
     return value
 
