@@ -19,6 +19,7 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # Vietnamese, Hebrew with cantillation and Tibetan stay below; more only climb over the lines above and below.
 MAX_MARKS = 8
+_FIRST_MARK = "\u0300"  # below it stands one letter in one column
 _CARRIER = "\u25cc"  # DOTTED CIRCLE: a mark with nothing to sit on must not change our own last letter
 
 
@@ -80,9 +81,9 @@ def lines_of(text: str) -> list[str]:
 
 def width(escaped: str) -> int:
     """Columns that escaped text takes on a terminal."""
-    if escaped.isascii():
+    if escaped.isascii() or max(escaped) < _FIRST_MARK:
         return len(escaped)
-    import wcwidth  # slow to load, and most text is ASCII
+    import wcwidth  # slow to load, and most text is Latin
 
     columns = wcwidth.wcswidth(escaped)
     return columns if columns >= 0 else len(escaped)

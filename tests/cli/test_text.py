@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+import wcwidth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,11 @@ def test_taking_loses_nothing_and_always_gets_on(escaped: str, columns: int) -> 
     first, rest = take(escaped, columns)
     assert first + rest == escaped
     assert first or not escaped
+
+
+@given(st.text(st.characters(max_codepoint=0x2FF)).map(escape))
+def test_latin_text_is_as_wide_as_it_has_letters(escaped: str) -> None:
+    assert width(escaped) == wcwidth.wcswidth(escaped)
 
 
 def test_wide_letters_count_twice_and_marks_not_at_all() -> None:
