@@ -87,7 +87,7 @@ WRONG: dict[str, list[object]] = {
         ["https://a:99999"],
         "https://a:1",
     ],
-    "contact": ["0611 55-0", "+49", "+4912", "+999123456789", "call me", "+1 555 010 0100 ext. 7"],
+    "contact": ["0611 55-0", "+49", "+1555", "+999123456789", "call me", "+1 555 010 0100 ext. 7"],
     "languages": [[], ["german"], ["DE"], "de"],
     "names": [[["en"]], [["en", ""]], [["english", "BKA"]]],
     "case_prefix": ["", "D", "de-bka", "DE", "DE-" + "A" * 21, "DE/BKA"],
