@@ -52,10 +52,11 @@ def ask(directory: Path, operation: str, arguments: Document, *, retry: str = ""
         OperationError: `node_not_running` before anything was sent; `too_large`; `internal`: a senseless answer.
         LostAnswerError: after.
     """
+    request = _body(arguments)
     connection = _connect(directory, wait_s + TIMEOUT_S)
     with contextlib.closing(connection):
         with _after_sending(retry or "look with `tocsin status` before doing it again"):
-            response = _send(connection, operation, arguments)
+            response = _send(connection, operation, request)
             body = response.read()
         _check_status(response)
         return _answer(body)
@@ -67,10 +68,11 @@ def stream(directory: Path, operation: str, arguments: Document) -> Iterator[Ans
     Raises:
         OperationError: as `ask`. The stream ends with LostAnswerError when the node is killed.
     """
+    request = _body(arguments)
     connection = _connect(directory, None)
     with contextlib.closing(connection):
         with _after_sending("start it again once the node runs"):
-            response = _send(connection, operation, arguments)
+            response = _send(connection, operation, request)
         _check_status(response)
         while True:
             with _after_sending("start it again once the node runs"):
@@ -108,9 +110,14 @@ def _connect(directory: Path, timeout_s: float | None) -> HTTPConnection:
     return connection
 
 
-def _send(connection: HTTPConnection, operation: str, arguments: Document) -> HTTPResponse:
-    # Lone surrogates cannot come this far: what is no UTF-8 travels as base64.
-    body = json.dumps(arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+def _body(arguments: Document) -> bytes:
+    try:
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as problem:  # bytes of the command line that are no UTF-8; a file's travel as base64
+        raise OperationError("usage", "an argument is no UTF-8 text", "check the terminal's encoding") from problem
+
+
+def _send(connection: HTTPConnection, operation: str, body: bytes) -> HTTPResponse:
     connection.request("POST", f"/v1/{operation}", body, {"Content-Type": "application/json"})
     return connection.getresponse()
 

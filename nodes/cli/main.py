@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status (docs/CLI.md, Exits)."""
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     invocation = Invocation(arguments, as_json=wants_json(arguments))
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         _show_what_the_locale_lacks(stream)
     try:
@@ -89,6 +90,13 @@ def _place(error: Exception) -> str:
 
     frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     return " < ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in reversed(frames))
+
+
+def _open_what_is_closed() -> None:
+    """A service manager may start a program without any of the three streams; Python has None there then."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 # until the process ends
 
 
 def _show_what_the_locale_lacks(stream: TextIO) -> None:

@@ -17,7 +17,7 @@ def add(invocation: Invocation, card: str, code: str | None) -> int:
     """Add the peer whose CARD (a file, `-` is standard input) this is. Without its safety code it stays pending."""
     text = invocation.read_text(card, code="invalid_card")
     answer = invocation.ask("peer_add", {"card": text, "code": code})
-    if code is None and card != "-" and answer.document.get("trust") == "pending" and invocation.can_ask:
+    if code is None and answer.document.get("trust") == "pending" and invocation.can_ask:
         answer = _typed_code(invocation, text, answer)
     return invocation.show(answer, view_peer)
 

@@ -78,7 +78,7 @@ def post(
             "post", {**content, "to": agencies, "id": _given(message_id), "explain": True, "wait_s": 0, "dry": None}
         )
         return invocation.show(answer, view_explained)
-    if not yes and file != "-" and invocation.can_ask:
+    if not yes and invocation.can_ask:
         confirm(invocation, content, agencies)
     id_ = _given(message_id) or str(uuid4())
     arguments = {**content, "to": agencies, "id": id_, "explain": False, "wait_s": wait_s, "dry": None}

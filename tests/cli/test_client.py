@@ -167,6 +167,11 @@ def test_an_answer_that_makes_no_sense_is_an_internal_error(
     assert (said.exit, said.json["error"]["code"]) == (70, "internal")
 
 
+def test_bytes_of_the_command_line_that_are_no_text_are_a_usage_error(node: RecordedNode, tocsin: Operator) -> None:
+    assert tocsin("why", "caf\udce9", "--json").json["error"]["code"] == "usage"
+    assert node.requests == []
+
+
 def test_what_the_node_takes_for_too_large_is_too_large(node: RecordedNode, tocsin: Operator) -> None:
     node.answers("status", status=413, body=b"")
     assert tocsin("status", "--json").json["error"]["code"] == "too_large"

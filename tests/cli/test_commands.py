@@ -542,6 +542,14 @@ def test_problems_are_listed_one_a_line_with_path_rule_and_example(
     assert lines[-1].startswith("tocsin: hint: ")
 
 
+def test_a_program_without_streams_still_ends_as_it_should(node: RecordedNode, children: Any) -> None:
+    node.answers("status", EXAMPLES["status"])
+    shell = f"{sys.executable} -m nodes.cli -D '{node.directory}' status <&- >&- 2>&-"
+    assert children.run(["sh", "-c", shell]).returncode == 0
+    shell = f"{sys.executable} -m nodes.cli -D '{node.directory}/nowhere' status --json <&- >&- 2>&-"
+    assert children.run(["sh", "-c", shell]).returncode == 69
+
+
 def test_who_reads_our_output_may_leave(node: RecordedNode, children: Any) -> None:
     node.answers("inbox", {"v": 1, "messages": [inbox_entry(n) for n in range(2000)]})
     shell = f"{sys.executable} -m nodes.cli -D '{node.directory}' inbox | head -1; echo ${{PIPESTATUS[0]}}"
