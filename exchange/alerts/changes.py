@@ -1,0 +1,84 @@
+"""What changed from one state of a case to the next, as JSON Pointers into the new one (`update.changed[]`).
+
+Owns the comparison. It looks at what an analyst says: what the node sets in every message is no change, nor is a field
+that the node filled in then and will fill in again, nor a number that is written as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from exchange.alerts.problems import pointer
+
+# Of each message its own.
+_OF_THE_MESSAGE: Final = frozenset(
+    {
+        *("schema", "kind", "message_id", "case_id", "revision", "references", "originator", "created_at", "sent_at"),
+        *("changed", "why", "ext"),
+    }
+)
+
+
+def diff(old_document: Mapping[str, Any], new_document: Mapping[str, Any]) -> list[str]:
+    """Sorted pointers to what is new, different or gone. Either may be a document or a tree that will become one.
+
+    Objects with an `id` are compared with those of the same id, wherever they stand. Of what is gone the place is given
+    where it lay: its list, for an entry of a list.
+    """
+    found = _changes(_said(old_document), _said(new_document), (), _filled(old_document))
+    return sorted(set(found))
+
+
+def _said(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in _OF_THE_MESSAGE}
+
+
+def _filled(document: Mapping[str, Any]) -> frozenset[str]:
+    extensions = document.get("ext")
+    own = extensions.get("tocsin") if isinstance(extensions, dict) else None
+    places = own.get("defaulted") if isinstance(own, dict) else None
+    return frozenset(place for place in places if isinstance(place, str)) if isinstance(places, list) else frozenset()
+
+
+def _changes(old: Any, new: Any, path: tuple[str | int, ...], filled: frozenset[str]) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            place = pointer(*path, name)
+            if new.get(name) is None:
+                if old.get(name) is not None and place not in filled:
+                    yield place
+            elif old.get(name) is None:
+                yield place
+            else:
+                yield from _changes(old[name], new[name], (*path, name), filled)
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from _list_changes(old, new, path, filled)
+    elif _as_text(old) != _as_text(new):
+        yield pointer(*path)
+
+
+def _list_changes(old: list[Any], new: list[Any], path: tuple[str | int, ...], filled: frozenset[str]) -> Iterator[str]:
+    earlier = {_key(index, item): item for index, item in enumerate(old)}
+    kept = set()
+    for index, item in enumerate(new):
+        key = _key(index, item)
+        kept.add(key)
+        if key in earlier:
+            yield from _changes(earlier[key], item, (*path, index), filled)
+        else:
+            yield pointer(*path, index)
+    if set(earlier) - kept:
+        yield pointer(*path)
+
+
+def _key(index: int, item: Any) -> str | int:
+    own = item.get("id") if isinstance(item, dict) else None
+    return own if isinstance(own, str) else index
+
+
+def _as_text(value: Any) -> Any:
+    """A scalar as YAML would have it; anything else as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value

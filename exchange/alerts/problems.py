@@ -1,0 +1,50 @@
+"""What is wrong with a message: every problem at once, each with its place, its rule and an example. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exchange.errors import ExchangeError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    `path` is a JSON Pointer (RFC 6901; "" = the whole document), `rule` a stable code, `message` prose for a person,
+    `example` something that would be right there ("" where there is none).
+    """
+
+    path: str
+    rule: str
+    message: str
+    example: str
+
+
+class InvalidAlert(ExchangeError):  # noqa: N818 # part of the package's contract
+    """A document that is not what its kind asks for. Its text names rules only: content must not reach a log."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__(", ".join(sorted({problem.rule for problem in self.problems})))
+
+
+class MarkingContradiction(InvalidAlert):
+    """Nothing is wrong but that the handling contradicts itself or the content."""
+
+
+MARKING_RULE = "marking_contradiction"
+
+
+def pointer(*parts: str | int) -> str:
+    """A JSON Pointer of these names and indices."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def invalid(problems: Iterable[Problem]) -> InvalidAlert:
+    """The error for these problems: each once, of the type that tells contradictory markings from other faults."""
+    once = tuple(dict.fromkeys(problems))
+    if once and all(problem.rule == MARKING_RULE for problem in once):
+        return MarkingContradiction(once)
+    return InvalidAlert(once)

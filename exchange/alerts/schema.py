@@ -1,0 +1,79 @@
+"""JSON Schema (2020-12) of each kind, made from the models: for an analyst's editor and a program that writes alerts.
+
+It describes what may be handed in: what the node fills in is not required. What is posted satisfies it too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+
+from exchange.alerts.defaults import FILLED
+from exchange.alerts.registry import KINDS
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_kinds() -> tuple[str, ...]:
+    """The kinds that have a schema: all of this version."""
+    return tuple(KINDS)
+
+
+def json_schema(kind: str | None = None) -> dict[str, Any]:
+    """The schema of a kind, of an alert if None. Raises KeyError for an unknown kind."""
+    name = kind or "alert"
+    table = KINDS[name]
+    made = table.model.model_json_schema(by_alias=True, schema_generator=_Generator)
+    made["properties"]["kind"] = {"const": name, "description": "kind of message"}
+    return {"$schema": _DIALECT, "$id": f"urn:tocsin:kxa:1.0:{name}", **made}
+
+
+# Which places of FILLED lie in which model: `/handling/h` is field h of Handling.
+_OWNERS = {"handling": "Handling", "incident": "Incident", "risk": "Risk", "persons": "Person"}
+
+
+def _filled_fields() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for place in FILLED:
+        *path, name = [part for part in place.split("/")[1:] if part != "*"]
+        found.setdefault(_OWNERS[path[-1]] if path else "", set()).add(name)
+    return found
+
+
+class _Generator(GenerateJsonSchema):
+    """As pydantic's, but strict about unknown fields, silent about null, and with the node's part optional."""
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
+        made = super().generate(schema, mode)
+        filled = _filled_fields()
+        _tidy(made, filled.get("", set()))
+        for name, inner in made.get("$defs", {}).items():
+            _tidy(inner, filled.get(name, set()))
+        return made
+
+
+def _tidy(schema: dict[str, Any], filled: set[str]) -> None:
+    """One object's schema, in place."""
+    schema["additionalProperties"] = False
+    required = [name for name in schema.get("required", ()) if name not in filled]
+    schema.pop("required", None)
+    if required:
+        schema["required"] = required
+    for name, inner in schema.get("properties", {}).items():
+        _without_null(inner)
+        if name in filled:
+            inner["x-tocsin-filled"] = True
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """A field that may be left out is left out; null says the same, and no editor should offer it."""
+    schema.pop("title", None)
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        del schema["anyOf"]
+        schema.update({**choices[0], **schema})
+    elif choices:
+        schema["anyOf"] = choices
