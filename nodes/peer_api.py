@@ -121,9 +121,8 @@ class PeerApi:
     async def drain(self, timeout_s: float = 15.0) -> None:
         """Stop: accept nothing more, let rounds in progress be answered if they end in time, close everything."""
         await self._listener.stop()
-        for siblings in self._connections.values():
-            for connection in siblings:
-                connection.retire()
+        for connection in [one for siblings in self._connections.values() for one in siblings]:
+            connection.retire()
         await self._server.shutdown(max(timeout_s, 0.001))  # to aiohttp 0 is "for ever"
         for work in self._work:
             work.cancel()
@@ -198,6 +197,7 @@ class PeerApi:
             self._memory += size
             held.callback(self._release, agency, size)
             body = await self._read(request, connection, size)
+            self._caller(connection)  # again: it may have been suspended while its body arrived
             # What the peer began is finished even if it hangs up or is suspended: half a commit helps nobody. What was
             # taken for the round is given back when that has ended, so that hanging up buys no further rounds.
             work = asyncio.get_running_loop().create_task(self._ask(agency, body))

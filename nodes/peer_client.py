@@ -42,8 +42,9 @@ class RoundError(Exception):
 class Unreachable(RoundError):  # noqa: N818 # the word of docs/CLI.md for this state
     """No connection, or one that broke.
 
-    `detail` is one of: endpoint dns connection_refused no_route connect timeout tls wrong_certificate closed forgotten.
-    `wrong_certificate`: somebody answered who does not hold the key of the pinned root.
+    `detail` is one of: endpoint dns connection_refused no_route connect timeout tls wrong_certificate closed forgotten
+    own_certificate. `wrong_certificate`: somebody answered who does not hold the key of the pinned root.
+    `own_certificate`: our own leaf cannot be loaded, so nobody was called.
     """
 
     outcome = "unreachable"
@@ -174,6 +175,8 @@ class PeerClient:
                 context = await asyncio.to_thread(client_context, self._own, target.agency, target.tls_root)
             except ValueError as problem:
                 raise Unreachable("wrong_certificate") from problem
+            except OSError as problem:  # ssl.SSLError is one
+                raise Unreachable("own_certificate") from problem
             if self._closed:
                 raise Unreachable("forgotten")
             session = self._open(context)

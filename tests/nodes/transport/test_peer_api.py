@@ -145,6 +145,19 @@ async def _until_reading(listening: Listening, agency: Agency) -> None:
     await turns_until(lambda: connection._deadline is not None)
 
 
+async def test_a_peer_suspended_while_its_body_arrives_is_not_heard(listening: Listening, ponal: Agency) -> None:
+    await listening.start()
+    line = await listening.line(ponal)
+    await line.send(HEAD + b"Content-Length: 8\r\n\r\nhalf")
+    await listening.connections.until(1)
+    await _until_reading(listening, ponal)
+    listening.trusted.clear()
+    await line.send(b"half")
+    answer = await line.answer()
+    assert (answer.status, answer.code) == (403, "not_trusted")
+    assert listening.received == []
+
+
 async def test_an_unknown_client_is_closed_in_the_handshake(
     listening: Listening, agencies: Callable[[str], Agency]
 ) -> None:

@@ -8,6 +8,7 @@ import gzip
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,15 @@ async def test_an_answer_that_breaks_off_is_no_answer(play: Play) -> None:
     playing = await play(says(half, hang_up=True))
     assert await _detail(playing.client, playing.target) == "closed"
     assert len(playing.peer.heard) == 1
+
+
+async def test_a_leaf_of_ours_that_is_gone_is_told_apart(
+    listening: Listening, ponal: Agency, closing: AsyncExitStack
+) -> None:
+    await listening.start()
+    client = PeerClient(replace(ponal.own, key=ponal.own.key.with_suffix(".gone")), Metrics())
+    closing.push_async_callback(client.close)
+    assert await _detail(client, listening.target) == "own_certificate"
 
 
 # --- answers that are none ------------------------------------------------------------------------------------------
