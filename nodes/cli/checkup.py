@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from nodes.cli.client import Document
+from nodes.cli.times import show_size
 from nodes.config import NodeConfig, format_listen, load_config
 from nodes.directory import Layout, check_directory, layout_of
 from nodes.errors import ConfigError, OperationError
@@ -65,9 +66,9 @@ def _disk(layout: Layout, config: NodeConfig) -> Document:
     except OSError as problem:
         return _check("disk", "fail", f"The store's disk cannot be asked: {problem.strerror}.", "mount it", began)
     if free < config.disk.floor_bytes:
-        said = f"{free} bytes are free, fewer than disk.floor_bytes asks for: new posts would be refused."
+        said = f"{show_size(free)} are free, less than disk.floor_bytes asks for: new posts would be refused."
         return _check("disk", "fail", said, "free space on this disk", began)
-    return _check("disk", "ok", f"{free} bytes are free.", None, began)
+    return _check("disk", "ok", f"{show_size(free)} are free.", None, began)
 
 
 def _unseen() -> list[Document]:

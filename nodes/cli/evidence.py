@@ -48,7 +48,7 @@ def export(invocation: Invocation, id_: str, output: Path, with_content: bool) -
     document = {**answer.document, "file": str(output), "sha256": digest, "size": len(data)}
     left_out = answer.extra.get("left_out")
     if left_out:
-        invocation.say(f"{left_out} acks carry text and were left out; --with-content takes them in")
+        invocation.say(f"left out, because they carry text: {left_out} of the acks; --with-content takes them in")
     return invocation.show(Answer(document, answer.exit), view_exported)
 
 

@@ -462,7 +462,7 @@ def test_evidence_is_written_for_its_owner_alone_and_read_back(
     }  # fmt: skip
     assert path.read_bytes() == data
     assert path.stat().st_mode & 0o777 == 0o600
-    assert "2 acks" in said.err
+    assert "2 of the acks" in said.err
     assert [entry.name for entry in tmp_path.iterdir() if "e.tocsin" in entry.name] == ["e.tocsin"]
 
 

@@ -21,7 +21,7 @@ _STATES: Mapping[str, tuple[str, str]] = {
 
 
 def view_case(document: Document, page: Page, *, language: str | None = None) -> None:
-    """`show CASE`: its history in lines, then what stands now in full."""
+    """`show CASE`: its history in lines, then what stands now in full, the newest first."""
     _head(document, page)
     messages = list(objects(document, "messages"))
     for message in messages:
@@ -35,7 +35,7 @@ def view_case(document: Document, page: Page, *, language: str | None = None) ->
             indent=2,
             style=QUIET,
         )
-    for message in messages:
+    for message in reversed(messages):
         if not message.get("superseded_by"):
             page.blank()
             page.line("-" * 60, style=QUIET)

@@ -30,6 +30,8 @@ def view_posted(document: Document, page: Page) -> None:
     states = {text(recipient, "state") for recipient in objects(document, "recipients")}
     if states & {"refused", "expired"}:
         page.line("Not everybody will have it. Next: ", f"tocsin why {short(message_id)}", style=CAUTION)
+    elif states and not states & {"queued", "in_custody"}:
+        page.line("Everybody has it. Next, to see who looked: ", f"tocsin track {short(message_id)}", style=GOOD)
     else:
         page.line("It is safe here and goes out by itself. Next: ", f"tocsin track {short(message_id)}")
 

@@ -115,7 +115,8 @@ def _prohibitions(content: Document, page: Page) -> None:
 
 def _essentials(content: Document, page: Page) -> None:
     page.blank()
-    page.line(text(content, "summary"), style=STRONG)
+    if text(content, "summary"):
+        page.line(text(content, "summary"), style=STRONG)
     if text(content, "text"):
         page.paragraph(text(content, "text"))
     page.field("holders must", text(content, "recipients_must").replace("_", " "), style=STRONG)
@@ -127,9 +128,9 @@ def _essentials(content: Document, page: Page) -> None:
         page.field(
             "what",
             label("L04", text(incident, "type")),
-            f", {text(incident, 'confirmation')}" if text(incident, "confirmation") else "",
-            f", {label('L06', text(incident, 'phase'))}" if text(incident, "phase") else "",
+            f" ({text(incident, 'confirmation')})" if text(incident, "confirmation") else "",
         )
+        page.field("phase", label("L06", text(incident, "phase")))
     for person in sorted(objects(content, "persons"), key=lambda person: not is_victim(person)):
         page.field(role_of(person), person_line(person), style=STRONG if is_victim(person) else "")
         page.field("needs", needs_of(person), style=CAUTION)
@@ -180,6 +181,8 @@ def _asked(content: Document, page: Page) -> None:
 
 
 def _telephone(document: Document, content: Document, page: Page) -> None:
+    if text(document, "direction") == "out":
+        return
     originator = at(content, "originator")
     contact = at(originator, "duty_contact")
     phone = text(contact, "phone")

@@ -73,14 +73,14 @@ def view_checks(document: Document, page: Page) -> None:
         mark, style = _MARKS.get(text(check, "result"), ("?", ""))
         elapsed = show_span(check.get("elapsed_ms"))
         page.line(
-            Styled(f"{mark} {text(check, 'name').replace('_', ' '):<14}", style),
+            Styled(f"{mark} {text(check, 'name').replace('_', ' '):<17}", style),
             text(check, "sentence"),
             Styled(f"  {elapsed}", QUIET) if elapsed else "",
             indent=2,
-            hang=16,
+            hang=19,
         )
         if check.get("next_step") and text(check, "result") != "ok":
-            page.line("Next: ", text(check, "next_step"), indent=18)
+            page.line("Next: ", text(check, "next_step"), indent=21)
     page.line(
         "All is well." if document.get("ok") is True else "Something is wrong: see above.",
         style=GOOD if document.get("ok") is True else ALARM,
