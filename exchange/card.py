@@ -220,10 +220,10 @@ def _take_proofs(value: Value, agency: AgencyId, max_length: int) -> tuple[Proof
 
 
 def _remove_armour(text: str) -> bytes:
-    """The bytes between the lines. Text around them is ignored; what mail does to line ends and lengths is borne."""
+    """The bytes between the lines. Text around them is ignored; what mail and editors do to lines is borne."""
     if len(text) > _MAX_TEXT_LENGTH:
         raise CardError(CardProblem.TOO_LARGE)
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip("\ufeff \t") for line in text.splitlines()]
     begins = [number for number, line in enumerate(lines) if line == BEGIN_LINE]
     ends = [number for number, line in enumerate(lines) if line == END_LINE]
     if len(begins) > 1 or len(ends) > 1:
