@@ -5,7 +5,6 @@ A lost answer can then never become a second message: the same command with the 
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -255,9 +254,11 @@ def _given(message_id: str | None) -> str | None:
 
 
 def _as_written(content: Document) -> Document:
-    """What the analyst wrote, if it can be read without the node (JSON); for the screen only."""
+    """What the analyst wrote, for the screen only; nothing of it where it cannot be read: the node says why."""
+    from exchange.alerts.input import parse_input
+    from exchange.alerts.problems import InvalidAlert
+
     try:
-        written = json.loads(content["content"] or "")
-    except (ValueError, RecursionError):
+        return parse_input((content["content"] or "").encode())
+    except InvalidAlert:
         return {}
-    return written if isinstance(written, dict) else {}

@@ -182,6 +182,16 @@ def test_a_person_sees_what_will_be_posted_and_says_yes(
     assert [name for name, _ in node.requests] == ["preview", "post"]
 
 
+def test_what_was_written_in_yaml_is_seen_as_well(
+    node: RecordedNode, tocsin: Operator, tmp_path: Path, person: list[str]
+) -> None:
+    (tmp_path / "alert.yaml").write_text("summary: Girl, 9\nhandling:\n  tlp: AMBER\n")
+    node.answers("preview", {name: value for name, value in PREVIEW.items() if name != "content"})
+    said = tocsin("post", str(tmp_path / "alert.yaml"), "--to", "bka.de")
+    assert "Girl, 9" in said.out
+    assert "TLP:AMBER" in said.out
+
+
 @pytest.mark.parametrize("answer", ["", "n", "yesno"])
 def test_anything_but_yes_posts_nothing(
     node: RecordedNode, tocsin: Operator, alert: str, person: list[str], answer: str
