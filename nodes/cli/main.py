@@ -24,7 +24,7 @@ MAX_FRAMES = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status (docs/CLI.md, Exits)."""
+    """Run one command. Returns the exit status (docs/CLI.md §3.2)."""
     arguments = tuple(sys.argv[1:] if argv is None else argv)
     invocation = Invocation(arguments, as_json=wants_json(arguments))
     _open_what_is_closed()

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from nodes.cli.invocation import Invocation
 from tests.cli.conftest import Operator
@@ -566,3 +567,14 @@ def test_who_reads_our_output_may_leave(node: RecordedNode, children: Any) -> No
     said = children.run(["bash", "-c", shell])
     assert said.stderr == b""
     assert said.stdout.splitlines()[-1] in (b"0", b"74")  # 0 if it had said everything before the reader left
+
+
+def test_the_schema_of_a_kind_needs_no_node_and_takes_the_smallest_alert(tocsin: Operator) -> None:
+    schema = tocsin("schema", "--json").json
+    Draft202012Validator.check_schema(schema)
+    assert list(Draft202012Validator(schema).iter_errors(EXAMPLES["alert"])) == []
+    assert json.loads(tocsin("schema", "update").out)["properties"]["kind"] == {
+        **schema["properties"]["kind"],
+        "const": "update",
+    }
+    assert tocsin("schema", "rumour", "--json").json["error"]["code"] == "usage"
