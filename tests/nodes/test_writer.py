@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from exchange.checkpoint import Checkpoint
+from exchange.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from exchange.log import leaf_hash, verify_consistency, verify_multi
+from keys.errors import BadSignatureError
 from keys.ids import GatewayName, Origin
+from keys.signing import NodeKeyPair
 from nodes.errors import DiskFullError, FatalError, StoreCorruptError
 from nodes.store.contract import InsertMessage, Op, PutMeta, Store, StoreConflictError
 from nodes.store.memory import MemoryStore
@@ -668,6 +671,35 @@ async def test_a_log_whose_tiles_do_not_lead_to_its_root_is_damaged() -> None:
     tiles[LOG, 0, 0] = bytes(len(tiles[LOG, 0, 0]))
     with pytest.raises(StoreCorruptError):
         await loaded(store)
+
+
+# --- the real thing
+
+
+async def test_what_was_committed_is_proved_under_real_signatures_after_a_restart(tmp_path: Path) -> None:
+    old, new = NodeKeyPair.generate(), NodeKeyPair.generate()
+
+    def sign_with(pair: NodeKeyPair) -> Sign:
+        return lambda origin, size, root, timestamp: sign_checkpoint(origin, size, root, timestamp, pair)
+
+    store = await SqliteStore.open(tmp_path / "store.db", create=True)
+    try:
+        async with writing(store, sign=sign_with(old)) as writer:
+            await asyncio.gather(*(writer.commit(change(b"%d" % number)) for number in range(70)))
+            changed = await writer.commit_key_change(lambda *_: b"key change", sign_with(new), lambda _: ())
+            await writer.commit(change(b"after"))
+        async with writing(store, sign=sign_with(new)) as writer:
+            head, nodes = await writer.multi_proof([3, 70, 71])
+            verify_checkpoint(head, new.public)
+            with pytest.raises(BadSignatureError):
+                verify_checkpoint(head, old.public)
+            verify_checkpoint(changed.checkpoint, old.public)
+            leaves = [(3, leaf_hash(b"3")), (70, leaf_hash(b"key change")), (71, leaf_hash(b"after"))]
+            verify_multi(head.size, head.root, leaves, nodes)
+            _, between = await writer.consistency(changed.checkpoint.size)
+            verify_consistency(71, head.size, between, changed.checkpoint.root, head.root)
+    finally:
+        await store.close()
 
 
 # --- proofs

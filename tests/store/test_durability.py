@@ -13,6 +13,7 @@ from nodes.store.sqlite import SqliteStore
 from tests.processes import Children
 from tests.store.rows import OURS, message_id
 
+pytestmark = pytest.mark.usefixtures("every_store_is_closed")
 ROOT = Path(__file__).resolve().parents[2]
 CRASH = [sys.executable, "-m", "tests.store.crash"]
 

@@ -29,6 +29,8 @@ from nodes.store.migrations import APPLICATION_ID, schema_scripts
 from nodes.store.sqlite import SqliteStore
 from tests.store.rows import OURS, append, batch, message, message_id, posted
 
+pytestmark = pytest.mark.usefixtures("every_store_is_closed")
+
 
 async def on_writer(store: SqliteStore, sql: str) -> Any:
     writer = store._writer
@@ -415,6 +417,24 @@ async def test_a_store_is_idle_when_no_commit_came_since_it_was_last_asked(sqlit
     assert not sqlite._tasks
 
 
+async def test_a_commit_whose_caller_was_cancelled_counts_for_the_next_copy(
+    sqlite: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "WAL_LIMIT_BYTES", 50_000)
+    size = (tmp_path / "store.db").stat().st_size
+    signature: Future[bytes] = Future()
+    work = Batch([InsertMessage(message(1, sealed_content=bytes(90_000)))], [append(0, b"e", checkpoint=signature)])
+    caller = asyncio.ensure_future(sqlite.commit(work))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    signature.set_result(b"signed")
+    while sqlite._tasks:
+        await asyncio.gather(*sqlite._tasks)
+    assert (tmp_path / "store.db").stat().st_size > size + 90_000
+
+
 async def test_a_log_that_a_reader_holds_back_loses_nothing(
     sqlite: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,6 +461,23 @@ async def test_many_reads_at_once_share_few_connections(sqlite: SqliteStore) -> 
     await sqlite.commit(batch(*posted(1)))
     found = await asyncio.gather(*(sqlite.message(OURS, message_id(1)) for _ in range(50)))
     assert found == [message(1, seq=1)] * 50
+
+
+async def test_a_read_of_several_statements_sees_one_state(sqlite: SqliteStore) -> None:
+    between, committed = threading.Event(), threading.Event()
+
+    def count_twice(raw: sqlite3.Connection) -> list[int]:
+        counts = [raw.execute("SELECT count(*) FROM message").fetchone()[0]]
+        between.set()
+        committed.wait(10)
+        return [*counts, raw.execute("SELECT count(*) FROM message").fetchone()[0]]
+
+    read = asyncio.ensure_future(sqlite._read(count_twice))
+    assert await asyncio.to_thread(between.wait, 10)
+    await sqlite.commit(batch(*posted(1)))
+    committed.set()
+    assert await read == [0, 0]
+    assert len(await sqlite.shown_after(0, 9)) == 1
 
 
 async def test_a_cancelled_read_gives_its_connection_back(sqlite: SqliteStore) -> None:
