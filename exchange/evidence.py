@@ -8,7 +8,7 @@ code or a card that is trusted already.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -43,6 +43,7 @@ from exchange.statement import (
     build_agency_keys,
     decode_entry,
     signing_pair,
+    verify_head,
     verify_statement,
 )
 from keys.anchor import Anchor
@@ -398,11 +399,25 @@ class _Judge:
                 raise EvidenceError(EvidenceProblem.BAD_INCLUSION_PROOF) from error
         sound = [one for one in self._statements if not self._parties[one.agency].is_beyond_fork(one.checkpoint)]
         current = [one.checkpoint for one in sound if one.is_current]
+        current.extend(self._current_heads(file))
         current.extend(card.head for card in cards if self._is_current_head(card))
         keys = [party.keys for party in self._parties.values()]
         self._standing = standing_heads(keys, file.links, current)
         counts = counting(sound, [self._beneficiary(one) for one in sound], self._standing)
         return frozenset(one for one, counted in zip(sound, counts, strict=True) if counted)
+
+    def _current_heads(self, file: EvidenceFile) -> Iterator[Checkpoint]:
+        """Heads that the file brings for links to lead to, of pairs still in force."""
+        for agency, note in file.heads:
+            party = self._parties.get(agency)
+            if party is None:
+                raise EvidenceError(EvidenceProblem.BAD_ENCODING)
+            try:
+                checkpoint, is_current = verify_head(note, party.keys)
+            except StatementError as error:
+                raise EvidenceError(EvidenceProblem.BAD_CHECKPOINT_SIGNATURE) from error
+            if is_current and not party.is_beyond_fork(checkpoint):
+                yield checkpoint
 
     def _is_current_head(self, card: VerifiedCard) -> bool:
         """Whether the pair that signed a card's head is still in force, with all that is known now."""

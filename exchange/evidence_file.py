@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from exchange.checkpoint import MAX_NOTE_BYTES, Checkpoint, checkpoint_note
 from exchange.currency import Link
 from exchange.envelope import (
     MAX_HEADER_BYTES,
@@ -24,6 +25,7 @@ from keys.anchor import Anchor, anchor_from_wire, anchor_to_wire
 from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_text
 from keys.errors import AnchorError, EncodingError, KeyNotValidError
 from keys.ids import ID_BYTES, AgencyId, EnvelopeId, MessageId, parse_agency_id, parse_gateway_name
+from keys.signing import NodePublicPair
 
 MAGIC: Final = "tocsin evidence"
 VERSION: Final = 1
@@ -32,8 +34,8 @@ MAX_EVIDENCE_BYTES: Final = 16_777_216
 MAX_LINK_NODES: Final = 64
 _MAX_ITEMS: Final = 100_000
 
-# array of eight, the magic, the version: how every evidence file begins
-_PREFIX: Final = bytes([0x98]) + encode(MAGIC) + encode(VERSION)
+# array of nine, the magic, the version: how every evidence file begins
+_PREFIX: Final = bytes([0x99]) + encode(MAGIC) + encode(VERSION)
 
 LinkItem: TypeAlias = Link
 
@@ -86,6 +88,7 @@ class EvidenceFile:
     anchors: tuple[Anchor, ...]
     key_changes: tuple[tuple[AgencyId, ExportedProof], ...]
     links: tuple[Link, ...]
+    heads: tuple[tuple[AgencyId, bytes], ...]
     envelopes: tuple[ParsedEnvelope, ...]
     statements: tuple[tuple[AgencyId, ExportedProof], ...]
     contents: tuple[ContentItem, ...]
@@ -95,6 +98,7 @@ def build_evidence(
     *,
     agencies: Sequence[AgencyKeys],
     links: Sequence[LinkItem],
+    heads: Sequence[Checkpoint] = (),
     envelopes: Sequence[EnvelopeItem],
     statements: Sequence[tuple[AgencyId, Proof]],
     contents: Sequence[ContentItem] = (),
@@ -115,6 +119,7 @@ def build_evidence(
             [anchor_to_wire(anchor) for one in agencies for anchor in one.anchors],
             [[one.agency, _exported(one, change)] for one in agencies for change in one.changes],
             [_link_to_wire(link) for link in dict.fromkeys(links)],
+            [[head.origin.agency, _note(_keys_of(head.origin.agency, keys), head)] for head in dict.fromkeys(heads)],
             [[item.header_bytes, item.body_hash] for item in dict.fromkeys(envelopes)],
             [[agency, _exported(_keys_of(agency, keys), proof)] for agency, proof in dict.fromkeys(statements)],
             [[item.envelope_id, item.opening, item.rest] for item in dict.fromkeys(contents)],
@@ -160,13 +165,19 @@ def _keys_of(agency: AgencyId, keys: dict[AgencyId, AgencyKeys]) -> AgencyKeys:
 
 
 def _exported(keys: AgencyKeys, proof: Proof) -> bytes:
-    checkpoint = proof.checkpoint
+    return to_tlog_proof(proof, _pair_of(keys, proof.checkpoint))
+
+
+def _note(keys: AgencyKeys, head: Checkpoint) -> bytes:
+    return checkpoint_note(head, _pair_of(keys, head))
+
+
+def _pair_of(keys: AgencyKeys, checkpoint: Checkpoint) -> NodePublicPair:
     origin = checkpoint.origin
     try:
-        pair = keys.history.pair_for(origin.gateway, origin.generation, checkpoint.size)
+        return keys.history.pair_for(origin.gateway, origin.generation, checkpoint.size)
     except KeyNotValidError as error:
-        raise ProtocolBugError("a statement to be exported is under a known pair") from error
-    return to_tlog_proof(proof, pair)
+        raise ProtocolBugError("what is exported is under a known pair") from error
 
 
 def _link_to_wire(link: Link) -> list[Value]:
@@ -186,14 +197,15 @@ def _link_to_wire(link: Link) -> list[Value]:
 
 
 def _take_file(value: Value) -> EvidenceFile:
-    fields = take_array(value, length=8)
+    fields = take_array(value, length=9)
     return EvidenceFile(
         anchors=tuple(anchor_from_wire(anchor) for anchor in _take_items(fields[2])),
         key_changes=tuple(_take_exported(item) for item in _take_items(fields[3])),
         links=tuple(_take_link(item) for item in _take_items(fields[4])),
-        envelopes=tuple(_take_envelope(item) for item in _take_items(fields[5])),
-        statements=tuple(_take_exported(item) for item in _take_items(fields[6])),
-        contents=tuple(_take_content(item) for item in _take_items(fields[7])),
+        heads=tuple(_take_head(item) for item in _take_items(fields[5])),
+        envelopes=tuple(_take_envelope(item) for item in _take_items(fields[6])),
+        statements=tuple(_take_exported(item) for item in _take_items(fields[7])),
+        contents=tuple(_take_content(item) for item in _take_items(fields[8])),
     )
 
 
@@ -204,6 +216,11 @@ def _take_items(value: Value) -> Iterable[Value]:
 def _take_exported(value: Value) -> tuple[AgencyId, ExportedProof]:
     agency, proof = take_array(value, length=2)
     return parse_agency_id(take_text(agency)), from_tlog_proof(take_bytes(proof, max_length=MAX_EXPORTED_BYTES))
+
+
+def _take_head(value: Value) -> tuple[AgencyId, bytes]:
+    agency, note = take_array(value, length=2)
+    return parse_agency_id(take_text(agency)), take_bytes(note, max_length=MAX_NOTE_BYTES)
 
 
 def _take_link(value: Value) -> Link:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
 
-from exchange.checkpoint import Checkpoint, ParsedNote, find_note_signer, find_signer
+from exchange.checkpoint import Checkpoint, ParsedNote, find_note_signer, find_signer, parse_note
 from exchange.entry import (
     AuditHead,
     Custody,
@@ -295,6 +295,22 @@ def verify_group(
         else:
             found.append(_statement(signed, keys, entry, data, index, path))
     return tuple(found)
+
+
+def verify_head(note: bytes, keys: AgencyKeys) -> tuple[Checkpoint, bool]:
+    """A signed head without an entry under it: steps 3 to 6. The checkpoint, and whether its pair is current.
+
+    Raises:
+        StatementError: as verify_statement.
+    """
+    try:
+        parsed = parse_note(note)  # (3)
+    except EncodingError as error:
+        raise StatementError(StatementProblem.BAD_ENCODING, 3) from error
+    signed = _verify_note(parsed, keys)  # (4), (5)
+    _check_coverage(signed, keys)  # (6)
+    origin = signed.checkpoint.origin
+    return signed.checkpoint, keys.history.is_current(origin.gateway, origin.generation, signed.pair)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,10 @@ from nodes.operations import Operations
 from nodes.operators import Operators
 from nodes.outflow import Outflow
 from nodes.oversight import Oversight, Standing
-from nodes.peer_api import PeerApi
+from nodes.peer_api import PeerApi, PeerLimits
 from nodes.peer_book import PeerBook
 from nodes.peer_client import PeerClient
+from nodes.peer_listener import ConnectionLimits
 from nodes.peers import Peer
 from nodes.posting import Posting
 from nodes.reading import Reading
@@ -64,6 +65,8 @@ from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Proved, Writer, 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
 CLOCK_READ_ONLY_MS = 24 * 3_600_000
+URGENT = frozenset({"flash", "immediate"})  # wakes a person
+UNOPENED_AT_START = 1_000
 
 log = get_logger("daemon")
 
@@ -111,6 +114,7 @@ class Daemon:
         self._free_bytes: int | None = None
         self._needs_anchor = False
         self._listen: str | None = None
+        self._left_out: frozenset[AgencyId] = frozenset()
 
     # --- life
 
@@ -251,11 +255,26 @@ class Daemon:
             notice.command, self._metrics, repeat_s=notice.repeat_minutes * 60, timeout_s=notice.timeout_seconds
         )
         await self._notices.start()
+        await self._wake_again()
         stack.push_async_callback(self._notices.close)
         self._api: PeerApi | None = None
         await self._swap_roots()
         if config.listen is not None:
-            api = PeerApi(self._node.receive, self._is_trusted, self._roots, self._metrics, on_fatal=self._on_fatal)
+            api = PeerApi(
+                self._node.receive,
+                self._is_trusted,
+                self._roots,
+                self._metrics,
+                limits=PeerLimits(
+                    listening=ConnectionLimits(
+                        connections=config.limits.connections,
+                        connections_per_address=config.limits.connections_per_address,
+                    ),
+                    rounds_per_peer=config.limits.rounds_per_peer,
+                    round_memory_bytes=config.limits.round_memory_bytes,
+                ),
+                on_fatal=self._on_fatal,
+            )
             port = await api.start(*config.listen)
             self._api = api
             stack.push_async_callback(api.drain)
@@ -324,7 +343,7 @@ class Daemon:
     def _on_taken(self, taken: Taken) -> None:
         for arrived in taken.arrived:
             self._events.tell(MessageArrived(arrived.row.sender, arrived.row.message_id))
-            if arrived.headline.precedence in ("flash", "immediate"):
+            if arrived.headline.precedence in URGENT:
                 self._notices.notify(
                     arrived.row.message_id, arrived.headline.case_id, arrived.headline.precedence, arrived.row.sender
                 )
@@ -345,6 +364,14 @@ class Daemon:
         if self._api is not None:
             self._api.close_peer(peer.agency)
 
+    async def _wake_again(self) -> None:
+        """Who is woken does not outlive a process; what nobody has opened does."""
+        for row in await self._store.inbox(None, UNOPENED_AT_START, unacknowledged=True):
+            headline = self._vault.headline(row)
+            own = await self._store.acks(row.sender, [row.message_id])
+            if headline is not None and headline.precedence in URGENT and not own.get(row.message_id):
+                self._notices.notify(row.message_id, headline.case_id, headline.precedence, row.sender)
+
     async def _swap_roots(self) -> None:
         roots = [
             PeerRoot(peer.agency, root, served=peer.trust is Trust.TRUSTED)
@@ -352,9 +379,9 @@ class Daemon:
             if peer.trust is not Trust.REMOVED
             for root in peer.tls_roots
         ]
-        left_out = await self._roots.replace(roots)
-        if left_out:
-            log.error("tls.roots_left_out", peers=",".join(sorted(left_out)))
+        self._left_out = await self._roots.replace(roots)
+        if self._left_out:
+            log.error("tls.roots_left_out", peers=",".join(sorted(self._left_out)))
 
     def _is_trusted(self, agency: AgencyId) -> bool:
         peer = self._peers.get(agency)
@@ -449,6 +476,8 @@ class Daemon:
             generation=self._writer.generation,
             notice_command=bool(self._config.notice.command),
             contact=self._config.contact,
+            notice_failing=None if self._notices.failing is None else self._notices.failing.outcome,
+            shut_out=tuple(sorted(self._left_out)),
         )
         return own_findings(facts, now)
 

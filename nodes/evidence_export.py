@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from exchange.evidence import ContentItem, EnvelopeItem, LinkItem, build_evidence
+from exchange.checkpoint import Checkpoint
+from exchange.evidence_file import ContentItem, EnvelopeItem, LinkItem, build_evidence
 from exchange.proof import Proof
 from exchange.statement import AgencyKeys
-from keys.ids import AgencyId, EnvelopeId, MessageId
+from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId
 from nodes.identity import Identity
 from nodes.ledger import Ledger
 from nodes.loading import stored_checkpoint
@@ -28,6 +29,7 @@ class _Bundle:
     statements: list[tuple[AgencyId, Proof]] = field(default_factory=list)
     contents: list[ContentItem] = field(default_factory=list)
     links: list[LinkItem] = field(default_factory=list)
+    heads: list[Checkpoint] = field(default_factory=list)
     left_out: int = 0
 
 
@@ -62,6 +64,7 @@ class EvidenceExport:
         data = build_evidence(
             agencies=list(bundle.agencies.values()),
             links=bundle.links,
+            heads=bundle.heads,
             envelopes=list(bundle.envelopes.values()),
             statements=bundle.statements,
             contents=bundle.contents,
@@ -187,10 +190,15 @@ class EvidenceExport:
             if head.from_size != at:
                 continue
             nodes = tuple(head.nodes[i : i + 32] for i in range(0, len(head.nodes), 32))
-            link = LinkItem(agency, gateway, generation, at, at_root, head.size, head.root, nodes)
+            link = LinkItem(agency, GatewayName(gateway), generation, at, at_root, head.size, head.root, nodes)
             if link not in bundle.links:
                 bundle.links.append(link)
             at, at_root = head.size, head.root
+            checkpoint = stored_checkpoint(head.checkpoint, agency)
+            if all(change.index + 1 < head.size for change in peer.keys.changes_of(gateway)):
+                # The first head of the pair now in force: the chain need lead no further.
+                bundle.heads.append(checkpoint)
+                return
 
     def _content(
         self,

@@ -54,6 +54,8 @@ class NodeFacts:
     generation: int
     notice_command: bool
     contact: str | None
+    notice_failing: str | None = None
+    shut_out: tuple[str, ...] = ()
 
 
 def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
@@ -132,6 +134,25 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "set [notice] command in node.toml, then: tocsin notice test",
             )
         )
+    if facts.notice_failing is not None:
+        found.append(
+            Finding(
+                "notice_failing",
+                "error",
+                f"The notice command fails ({facts.notice_failing}): perhaps nobody is woken.",
+                "mend [notice] command in node.toml, then: tocsin notice test",
+            )
+        )
+    found.extend(
+        Finding(
+            "tls_root_shut_out",
+            "error",
+            f"{agency} cannot connect: its TLS root cannot be read, or bears the name of another agency's root.",
+            "call them; if the card is right, remove the other peer",
+            agency,
+        )
+        for agency in facts.shut_out
+    )
     if facts.contact is None:
         found.append(
             Finding(

@@ -59,11 +59,15 @@ class CaseNumbers:
         self._prefix = prefix
         self._last = last
 
+    def next(self, year: int) -> str:
+        """The case id that would be drawn."""
+        return f"{self._prefix}/{year}/{self._last.get(year, 0) + 1:06d}"
+
     def draw(self, year: int) -> tuple[str, PutMeta]:
         """The next case id and the row that remembers it."""
-        number = self._last.get(year, 0) + 1
-        self._last[year] = number
-        return f"{self._prefix}/{year}/{number:06d}", PutMeta(f"case/{year}", number.to_bytes(8, "big"))
+        case_id = self.next(year)
+        self._last[year] = number = self._last.get(year, 0) + 1
+        return case_id, PutMeta(f"case/{year}", number.to_bytes(8, "big"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,11 @@ class Speaking:
                 return await self._answer(earlier, args)
         tree = _parsed(text)
         number = None
-        if not tree.get("case_id"):
-            year = int(str(timestamp(self._clock()))[:4])
+        year = int(str(timestamp(self._clock()))[:4])
+        if explain and not tree.get("case_id"):
+            case_id = self._cases.next(year)
+        elif not tree.get("case_id"):
             case_id, number = self._cases.draw(year)
-            case_id = f"{self._config.case_prefix}/{year}/000000" if explain else case_id
         else:
             case_id = str(tree["case_id"])
         completed = _completed(tree, self._defaults(caller, message_id, case_id))

@@ -95,9 +95,10 @@ FILLED: Final = frozenset(
     """
     /schema /message_id /case_id /revision /references /status /originator /sent_at
     /created_at /expires_at /languages /purpose /legal_basis /transfer_basis /grading
-    /handling/h /handling/onward /handling/evidence_use /handling/victim_identity /handling/retain_until
+    /handling/h /handling/onward /handling/onward/allowed /handling/evidence_use /handling/victim_identity /handling/retain_until
     /handling/review_at /handling/log_reads
-    /incident/phase /incident/cross_border /incident/media /incident/victim_count /incident/risk/assessed_at
+    /incident/phase /incident/cross_border /incident/cross_border/suspected /incident/media /incident/media/state
+    /incident/victim_count /incident/risk/assessed_at
     /persons/*/led_category /persons/*/minor
     /recipients_must /outcome_at /stand_down
     """.split()
@@ -133,6 +134,11 @@ class Filling:
         if name not in where:
             where[name] = value
             self.places.append(pointer(*path, name))
+
+    def _put_in(self, where: dict[str, Any], path: tuple[str | int, ...], outer: str, name: str, value: Any) -> None:
+        inner = where.setdefault(outer, {})
+        if isinstance(inner, dict):
+            self._put(inner, (*path, outer), name, value)
 
     def _header(self, kind: Kind) -> None:
         tree, defaults = self._tree, self._defaults
@@ -177,7 +183,7 @@ class Filling:
         if isinstance(marks, list) and "H0" not in marks:
             handling["h"] = ["H0", *marks]  # H0 stays in every package
             self.places.append(pointer(*path, "h", 0))
-        self._put(handling, path, "onward", {"allowed": "consent"})
+        self._put_in(handling, path, "onward", "allowed", "consent")
         self._put(handling, path, "evidence_use", "with_consent")
         self._put(handling, path, "victim_identity", "full")
         self._put(handling, path, "retain_until", format_time(expires + RETENTION_MS))
@@ -195,8 +201,9 @@ class Filling:
         victims = sum(is_victim(person) for person in _objects(self._tree.get("persons")))
         if victims:
             self._put(incident, path, "victim_count", {"min": victims, "max": victims})
-        self._put(incident, path, "cross_border", {"suspected": False})
-        self._put(incident, path, "media", {"state": "blackout"})
+        if not incident.get("cross_border"):  # a direction without `suspected` is for the analyst to complete
+            self._put_in(incident, path, "cross_border", "suspected", value=False)
+        self._put_in(incident, path, "media", "state", "blackout")
         risk = _at(incident, "risk")
         if risk is not None:
             self._put(risk, (*path, "risk"), "assessed_at", self._now)

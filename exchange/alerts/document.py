@@ -54,10 +54,11 @@ def complete(tree: dict[str, Any], defaults: Defaults, *, kind: str | None = Non
         InvalidAlert: with every problem at once. MarkingContradiction, if nothing but the handling contradicts itself.
     """
     filled = _without_blanks(tree)
-    table = _kind_of(filled, kind)
+    problems: list[Problem] = []
+    table = _kind_of(filled, kind, problems)
     filling = Filling(filled, defaults)
     filling.fill(table)
-    problems = [*_set_by_node(filled, defaults)]
+    problems += _set_by_node(filled, defaults)
     document: dict[str, Any] = {}
     try:
         model = table.model.model_validate(filled, extra="forbid")
@@ -100,13 +101,14 @@ def read_received(content: bytes) -> Received:
     return Received(document, headline_of(document))
 
 
-def _kind_of(tree: dict[str, Any], asked: str | None) -> Kind:
+def _kind_of(tree: dict[str, Any], asked: str | None, problems: list[Problem]) -> Kind:
+    """The kind of the tree. Without one, which is a problem, it is judged as an alert. Raises InvalidAlert."""
     if asked is not None:
         tree.setdefault("kind", asked)
-    name = tree.get("kind")
-    if name is None:
+    if "kind" not in tree:
         message = f"kind is required: one of {', '.join(KINDS)}"
-        raise invalid([Problem("/kind", "required", message, "alert")])
+        problems.append(Problem("/kind", "required", message, "alert"))
+    name = tree.setdefault("kind", "alert")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None or (asked is not None and name != asked):
         close = asked or (nearest(name, list(KINDS)) if isinstance(name, str) else None)

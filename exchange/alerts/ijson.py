@@ -18,6 +18,7 @@ MAX_BYTES: Final = 262_144
 MAX_DEPTH: Final = 32
 _MAX_WHOLE: Final = 2**53 - 1
 
+_CONTAINERS: Final = (dict, list)
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -108,7 +109,8 @@ def _decode(decoder: json.JSONDecoder, text: str) -> Any:
         raise invalid([Problem("", "json_number", message, "write it as text")]) from None
     except RecursionError:
         raise invalid([too_deep()]) from None
-    if not _is_shallow(value):
+    # What has few brackets cannot be deep: counting them is fifty times faster than looking.
+    if text.count("{") + text.count("[") > MAX_DEPTH and not _is_shallow(value):
         raise invalid([too_deep()])
     return value
 
@@ -129,13 +131,13 @@ def too_deep() -> Problem:
 
 
 def _is_shallow(value: Any) -> bool:
-    level: list[Any] = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
         level = [
             inner
             for outer in level
+            if isinstance(outer, _CONTAINERS)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
         ]
         if not level:
             return True

@@ -30,7 +30,15 @@ def json_schema(kind: str | None = None) -> dict[str, Any]:
 
 
 # Which places of FILLED lie in which model: `/handling/h` is field h of Handling.
-_OWNERS = {"handling": "Handling", "incident": "Incident", "risk": "Risk", "persons": "Person"}
+_OWNERS = {
+    "handling": "Handling",
+    "onward": "Onward",
+    "incident": "Incident",
+    "cross_border": "CrossBorder",
+    "media": "Media",
+    "risk": "Risk",
+    "persons": "Person",
+}
 
 
 def _filled_fields() -> dict[str, set[str]]:

@@ -8,10 +8,15 @@ from datetime import UTC, date, datetime, timedelta, timezone
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
 def time_ms(text: str) -> int:
-    """Milliseconds since 1970 of an RFC 3339 time with seconds and offset. Raises ValueError for anything else."""
+    """Milliseconds since 1970 of an RFC 3339 time with seconds and offset.
+
+    Raises:
+        ValueError: it is none, or lies before 1970 or after the year 9999 in UTC: nobody could write it back.
+    """
     found = _RFC3339.fullmatch(text)
     if found is None:
         raise ValueError("not RFC 3339")
@@ -25,7 +30,10 @@ def time_ms(text: str) -> int:
         shift = timedelta(hours=hours, minutes=minutes)
         zone = timezone(-shift if offset[0] == "-" else shift)
     moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=zone)
-    return (moment - _EPOCH) // _MS + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
+    ms = (moment - _EPOCH) // _MS + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
+    if not 0 <= ms <= _LAST_MS:
+        raise ValueError("out of range")
+    return ms
 
 
 def format_time(ms: int) -> str:

@@ -11,8 +11,9 @@ from exchange.log import Frontier, leaf_hash
 from exchange.round import HeldHead, Hello, Known, Numbers
 from exchange.statement import AgencyKeys, build_agency_keys
 from keys.anchor import EMPTY_ROOT, AnchorBody, GatewayEntry, make_anchor
+from keys.certificates import make_tls_root
 from keys.ids import AgencyId, GatewayName, Origin
-from keys.signing import NodeKeyPair, RootKeyPair
+from keys.signing import NodeKeyPair, RootKeyPair, WitnessKeyPair
 from nodes.hello import Forked, NotTold, Passed, judge_held
 
 AGENCY, GATEWAY = AgencyId("bka.de"), GatewayName("gw1")
@@ -36,7 +37,13 @@ def pair() -> NodeKeyPair:
 def own(pair: NodeKeyPair) -> Own:
     root = RootKeyPair.generate()
     gateway = GatewayEntry(
-        name=GATEWAY, generation=1, base_size=0, base_root=EMPTY_ROOT, node=pair.public, witness=None, tls_root=b"root"
+        name=GATEWAY,
+        generation=1,
+        base_size=0,
+        base_root=EMPTY_ROOT,
+        node=pair.public,
+        witness=WitnessKeyPair.generate().public,
+        tls_root=make_tls_root(AGENCY, 1_800_000_000_000)[0],
     )
     body = AnchorBody(
         agency=AGENCY,

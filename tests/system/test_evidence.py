@@ -1,0 +1,123 @@
+"""Evidence convinces a stranger after keys were changed and destroyed and both nodes are gone (promise P4)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.agencies import Node, Said, until
+
+
+def verify(node: Node, file: Path, *options: str) -> Said:
+    return node.cli("evidence", "verify", str(file), *options, directory=False)
+
+
+@pytest.fixture
+def exchanged(pair: tuple[Node, Node], tmp_path: Path) -> tuple[Node, Node, str, Path]:
+    """An alert that was accepted, and the sender's evidence with its content."""
+    bogota, berlin = pair
+    message = bogota.post("bka.de", "--wait", "30")["message_id"]
+    berlin.ok("ack", message, "--accept", "--text", "two cars on the way")
+    until(lambda: bogota.state(message, "bka.de") == "accepted", "accepted")
+    file = tmp_path / "evidence.tocsin"
+    bogota.ok("evidence", "export", message, "-o", str(file), "--with-content")
+    return bogota, berlin, message, file
+
+
+def claims_of(document: dict[str, Any]) -> dict[tuple[str, str], str]:
+    return {(claim["claim"], claim["agency"]): claim["result"] for claim in document["claims"]}
+
+
+def test_content_is_proved_when_keys_are_destroyed_and_both_nodes_are_deleted(
+    exchanged: tuple[Node, Node, str, Path], tmp_path: Path
+) -> None:
+    bogota, berlin, message, file = exchanged
+    for node in (bogota, berlin):
+        for key in (node.directory / "keys").glob("epoch*"):
+            key.unlink()
+        node.kill()
+        shutil.rmtree(node.directory)
+    court = tmp_path / "court"
+    court.mkdir()
+    alone = court / file.name
+    shutil.move(file, alone)
+
+    said = verify(bogota, alone)
+
+    assert (said.exit, said.document["verdict"], said.document["message_id"]) == (0, "proved", message)
+    assert claims_of(said.document)["accepted", "bka.de"] == "proved"
+
+
+def test_statements_stay_proved_when_the_pair_that_signed_them_was_changed(
+    exchanged: tuple[Node, Node, str, Path], tmp_path: Path
+) -> None:
+    bogota, berlin, message, _ = exchanged
+    for node in (bogota, berlin):
+        node.ok("keys", "rotate")
+    later = bogota.post("bka.de", "--wait", "30")["message_id"]
+    until(lambda: bogota.state(later, "bka.de") == "stored", "delivery under the new pairs")
+
+    for node, name in ((bogota, "sender"), (berlin, "recipient")):
+        file = tmp_path / f"{name}.tocsin"
+        node.ok("evidence", "export", message, "-o", str(file), "--with-content")
+        said = verify(node, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
+        assert (said.exit, said.document["verdict"]) == (0, "proved"), said
+
+
+def test_without_content_the_file_shows_no_word_and_still_proves_delivery(
+    exchanged: tuple[Node, Node, str, Path], tmp_path: Path
+) -> None:
+    bogota, _, message, _ = exchanged
+    file = tmp_path / "bare.tocsin"
+
+    said = bogota.cli("evidence", "export", message, "-o", str(file))
+
+    assert said.exit == 0
+    data = file.read_bytes()
+    assert b"Luc" not in data
+    assert b"two cars" not in data
+    verified = verify(bogota, file)
+    found = claims_of(verified.document)
+    assert found["issued", "ponal.co"] == found["stored", "bka.de"] == "proved"
+    assert ("accepted", "bka.de") not in found
+
+
+def test_another_root_than_the_trusted_one_is_contradicted(exchanged: tuple[Node, Node, str, Path]) -> None:
+    bogota, _, _, file = exchanged
+    said = verify(bogota, file, "--trust", "0000-0000-0000-0000-0000")
+    assert (said.exit, said.document["verdict"]) == (65, "contradicted")
+
+
+def test_a_missing_anchor_of_trust_is_not_proved_when_trust_is_required(
+    exchanged: tuple[Node, Node, str, Path],
+) -> None:
+    bogota, _, _, file = exchanged
+    said = verify(bogota, file, "--trust", bogota.code, "--require-trust")
+    assert (said.exit, said.document["verdict"]) == (65, "not_proved")
+
+
+def test_no_evidence_file_holds_a_private_key(exchanged: tuple[Node, Node, str, Path]) -> None:
+    bogota, berlin, _, file = exchanged
+    data = file.read_bytes()
+    for node in (bogota, berlin):
+        for key in (node.directory / "keys").iterdir():
+            assert key.read_bytes()[-64:] not in data
+    assert b"PRIVATE" not in data
+
+
+def test_a_file_cut_short_and_a_file_of_something_else_are_refused_with_their_reason(
+    exchanged: tuple[Node, Node, str, Path], tmp_path: Path
+) -> None:
+    bogota, _, _, file = exchanged
+    cut = tmp_path / "cut.tocsin"
+    cut.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
+    other = tmp_path / "other.tocsin"
+    other.write_bytes(b"PK\x03\x04 something else")
+
+    for path in (cut, other):
+        said = verify(bogota, path)
+        assert said.exit == 65
+        assert said.document["verdict"] != "proved"
