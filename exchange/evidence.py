@@ -16,7 +16,7 @@ from exchange.card import VerifiedCard
 from exchange.checkpoint import Checkpoint
 from exchange.currency import LogHead, counting, standing_heads
 from exchange.envelope import OpenedContent, verify_commitment
-from exchange.errors import EvidenceError, EvidenceProblem, RefusalError, StatementError
+from exchange.errors import EvidenceError, EvidenceProblem, RefusalError, StatementError, StatementProblem
 from exchange.evidence_file import (
     ContentItem,
     EnvelopeItem,
@@ -415,7 +415,9 @@ class _Judge:
             try:
                 checkpoint, is_current = verify_head(note, party.keys)
             except StatementError as error:
-                raise EvidenceError(EvidenceProblem.BAD_CHECKPOINT_SIGNATURE) from error
+                if error.reason is StatementProblem.KEY_NOT_VALID:
+                    continue  # true when it was written; a card that is trusted knows of a change since
+                raise EvidenceError(EvidenceProblem(error.reason)) from error
             if is_current and not party.is_beyond_fork(checkpoint):
                 yield checkpoint
 
@@ -465,16 +467,14 @@ class _Judge:
     def _claim(self, said: _Said) -> Claim | None:
         result, reason = self._judge(said)
         shown = self._shown.get(said.facts.envelope_hash) if said.facts is not None else None
+        kind, at = _KINDS[type(said.entry)], said.entry.time
         if shown is not None and shown.ack is not None:
-            if not isinstance(said.entry, Issued) and result is Verdict.PROVED:
-                return None  # that the ack itself arrived is no claim about the message
-            if isinstance(said.entry, Issued):
-                if result is Verdict.PROVED:
-                    result, reason = self._judge_ack(shown, shown.ack)
-                at = said.entry.time if shown.ack.at is None else shown.ack.at
-                return Claim(ClaimKind(shown.ack.level), said.agency, at, result, reason, said.entry.envelope_id)
-        kind = _KINDS[type(said.entry)]
-        return Claim(kind, said.agency, said.entry.time, result, reason, said.entry.envelope_id)
+            if not isinstance(said.entry, Issued):
+                return None  # that an ack arrived is no claim about the message, true or not
+            kind, at = ClaimKind(shown.ack.level), at if shown.ack.at is None else shown.ack.at
+            if result is Verdict.PROVED:
+                result, reason = self._judge_ack(shown, shown.ack)
+        return Claim(kind, said.agency, at, result, reason, said.entry.envelope_id)
 
     def _missing(self, identity: _Envelope) -> Claim:
         """An envelope that nobody is shown to have issued."""
