@@ -95,8 +95,8 @@ FILLED: Final = frozenset(
     """
     /schema /message_id /case_id /revision /references /status /originator /sent_at
     /created_at /expires_at /languages /purpose /legal_basis /transfer_basis /grading
-    /handling/h /handling/onward /handling/onward/allowed /handling/evidence_use /handling/victim_identity /handling/retain_until
-    /handling/review_at /handling/log_reads
+    /handling/h /handling/onward /handling/onward/allowed /handling/evidence_use /handling/victim_identity
+    /handling/retain_until /handling/review_at /handling/log_reads
     /incident/phase /incident/cross_border /incident/cross_border/suspected /incident/media /incident/media/state
     /incident/victim_count /incident/risk/assessed_at
     /persons/*/led_category /persons/*/minor

@@ -18,7 +18,7 @@ from exchange.alerts.faults import problems_from
 from exchange.alerts.header import SmallHeader
 from exchange.alerts.headline import Headline, headline_of
 from exchange.alerts.ijson import MAX_BYTES, read_document, too_large, write_document
-from exchange.alerts.problems import Problem, invalid
+from exchange.alerts.problems import MAX_PROBLEMS, Problem, invalid
 from exchange.alerts.registry import KINDS, Kind, Standing
 from exchange.alerts.rules import problems_of
 from exchange.alerts.times import format_time
@@ -92,13 +92,22 @@ def read_received(content: bytes) -> Received:
     try:
         model.model_validate(document, strict=True)
     except ValidationError as error:
-        raise invalid(problems_from(model, error.errors(include_url=False, include_input=False))) from None
+        raise invalid(_of_a_peer(model, error)) from None
     if kind is not None:
         superseded = [reference["role"] for reference in document.get("references") or ()].count("supersedes")
         if superseded != (1 if kind.standing is Standing.MOVES else 0):
             message = "a message that moves a case supersedes exactly one, every other none"
             raise invalid([Problem("/references", "supersedes", message, "")])
     return Received(document, headline_of(document))
+
+
+def _of_a_peer(model: type[SmallHeader], error: ValidationError) -> Iterator[Problem]:
+    count = error.error_count()
+    if count > MAX_PROBLEMS:
+        # Listing them would cost a hundred times what finding them did, and the sender chose how many there are.
+        yield Problem("", "more_problems", f"{count} values are not what their fields hold", "")
+    else:
+        yield from problems_from(model, error.errors(include_url=False, include_input=False))
 
 
 def _kind_of(tree: dict[str, Any], asked: str | None, problems: list[Problem]) -> Kind:

@@ -71,7 +71,7 @@ class Name(Part):
     type: Annotated[str, In("L12")] | None = may("kind of name", "official")
     script: Script | None = may("script of the name, ISO 15924", "Latn")
     lang: Language | None = may("language of the name", "es")
-    original_script: Line | None = may("the name in its own script", "ليلى حداد")
+    original_script: Line | None = may("the name in its own script", "سلمى خوري")
     mrz: Annotated[str, Text(39)] | None = may("as in the machine-readable zone", "PEREZ<<LUCIA")
 
 

@@ -36,6 +36,9 @@ class MarkingContradiction(InvalidAlert):
 
 MARKING_RULE = "marking_contradiction"
 
+# Nobody mends more at once, and a hostile document has as many as it has bytes.
+MAX_PROBLEMS = 100
+
 
 def pointer(*parts: str | int) -> str:
     """A JSON Pointer of these names and indices."""
@@ -45,6 +48,9 @@ def pointer(*parts: str | int) -> str:
 def invalid(problems: Iterable[Problem]) -> InvalidAlert:
     """The error for these problems: each once, of the type that tells contradictory markings from other faults."""
     once = tuple(dict.fromkeys(problems))
+    if len(once) > MAX_PROBLEMS:
+        rest = Problem("", "more_problems", f"and {len(once) - MAX_PROBLEMS} more", "")
+        once = (*once[:MAX_PROBLEMS], rest)
     if once and all(problem.rule == MARKING_RULE for problem in once):
         return MarkingContradiction(once)
     return InvalidAlert(once)

@@ -49,7 +49,7 @@ persons:
     names:
       - full:
         type: official
-        # original_script:  # the name as its owner writes it: ليلى حداد, Анна Петрова, 李梅
+        # original_script:  # the name as its owner writes it: سلمى خوري, Анна Петрова, 李梅
     age: {min: , max: }     # or dob: 2017-04-12, or the part of it that is known: 2017-04
     # minor: yes            # under 18; worked out from the age when that is given
     status:                 # held_suspected, held_confirmed, missing, …                               (list L24)

@@ -6,6 +6,7 @@ aliases, tags, directives, a second document) is seen where it stands.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +24,20 @@ from ruamel.yaml.events import (
 )
 
 from exchange.alerts.ijson import MAX_DEPTH, too_deep
-from exchange.alerts.problems import InvalidAlert, Problem, invalid, pointer
+from exchange.alerts.problems import Problem, invalid, pointer
 
 # Written plainly (without quotation marks) these mean that nothing is there. `Null` is a family name.
 _NOTHING = frozenset({"", "~", "null"})
 
-# What ruamel.yaml's scanner lets slip besides its own errors when it is given bytes that are no YAML.
+# What ruamel.yaml lets slip besides its own errors. ValueError was seen (an escape beyond Unicode); the others are what
+# a parser of hostile text may raise next.
 _FOREIGN_ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RecursionError)
+
+
+class _NotYamlError(Exception):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.rule)
+        self.problem = problem
 
 
 def read_yaml(data: bytes) -> dict[str, Any]:
@@ -40,19 +48,25 @@ def read_yaml(data: bytes) -> dict[str, Any]:
         raise invalid([Problem("", "utf8", f"byte {error.start} is not UTF-8", "")]) from None
     tree = _Tree()
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
+        for event in _events(text):
             tree.take(event)
-    except InvalidAlert:
-        raise
-    except MarkedYAMLError as error:
-        raise invalid([*tree.problems, _syntax(error)]) from None
-    except (YAMLError, *_FOREIGN_ERRORS):
-        raise invalid([*tree.problems, Problem("", "yaml_syntax", "this is no YAML", "kind: alert")]) from None
+    except _NotYamlError as error:
+        raise invalid([*tree.problems, error.problem]) from None
     if tree.problems:
         raise invalid(tree.problems)
     if not isinstance(tree.root, dict):
         raise invalid([Problem("", "type", "a message is one mapping of names to values", "kind: alert")])
     return tree.root
+
+
+def _events(text: str) -> Iterator[Event]:
+    """The parser's events. Its errors end here: what the reader of the events raises does not pass through."""
+    try:
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except MarkedYAMLError as error:
+        raise _NotYamlError(_syntax(error)) from None
+    except (YAMLError, *_FOREIGN_ERRORS):
+        raise _NotYamlError(Problem("", "yaml_syntax", "this is no YAML", "kind: alert")) from None
 
 
 def _syntax(error: MarkedYAMLError) -> Problem:
