@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.floor import measure_floor
 from benchmarks.load import alert, latencies, requests, stream
-from nodes.demo.agencies import COLOMBIA, GERMANY, Agency, remove
+from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
 
 MIN_FSYNC_US = 20.0
 

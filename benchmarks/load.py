@@ -13,8 +13,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from nodes.demo.agencies import Agency
-from nodes.demo.story import ALERT
+from nodes.cli.demonstration.agencies import Agency
+from nodes.cli.demonstration.story import ALERT
 from nodes.directory import layout_of
 from nodes.sockets import connect_local
 

@@ -114,9 +114,9 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class EarlierEnvelope:
-    """What is stored under the same (from, envelope id)."""
+    """What is stored under the same (from, envelope id): one envelope, or more of a sender that equivocates."""
 
-    envelope_hash: bytes
+    envelope_hashes: frozenset[bytes]
 
 
 def parse_envelope(raw: RawEnvelope) -> ParsedEnvelope:
@@ -176,7 +176,7 @@ def _examine(
     parsed = proved.parsed
     header = parsed.header
     if earlier is not None:  # (7)
-        if earlier.envelope_hash == parsed.envelope_hash:
+        if parsed.envelope_hash in earlier.envelope_hashes:
             return Repeated(proved)
         raise RefusalError(RefusalCode.ID_REUSED, 7)
     if header.recipient != agency:  # (8)

@@ -13,7 +13,7 @@ from keys.ids import ID_BYTES, EnvelopeId, MessageId
 
 def random_bytes(length: int) -> bytes:
     """`length` bytes that nobody can guess: salts, openings, nonces, keys."""
-    return os.urandom(length)  # noqa: TID251 - the one draw of the pure packages
+    return os.urandom(length)
 
 
 def new_message_id() -> MessageId:

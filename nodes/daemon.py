@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,11 +56,11 @@ from nodes.posting import Posting
 from nodes.reading import Reading
 from nodes.sockets import LocalListener
 from nodes.speaking import CaseNumbers, Speaking
-from nodes.store.contract import Startup
+from nodes.store.contract import Op, PutEpochKey, Startup
 from nodes.store.sqlite import SqliteStore
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
-from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Proved, Writer, load_own_log
+from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Placed, Proved, Writer, load_own_log
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
@@ -194,10 +194,11 @@ class Daemon:
         stack.push_async_callback(self._writer.close)
         closed = [entry for entry in startup.logs if entry.log.startswith(f"{gateway}/") and entry.log != name]
         self._ledger = Ledger(agency, self._store, self._writer, closed)
+        self._known_until = main.last_time
 
     def _build_node(self, startup: Startup) -> None:
         identity, store, writer, vault, clock = self._identity, self._store, self._writer, self._vault, self._clock
-        self._outflow = Outflow(identity, store, self._ledger)
+        self._outflow = Outflow(identity, store, self._ledger, writer)
         self._posting = Posting(identity, self._config.country, self._peers, store, writer, vault, clock)
         self._node = Node(
             identity=identity,
@@ -419,14 +420,24 @@ class Daemon:
                 )
             )
 
-        proved = await writer.open_generation(
-            generation, opened, (), lambda proof, _: [opened_meta([*identity.opened, _as_proof(proof)])]
-        )
+        rows = [row for row in identity.epoch_rows.values() if row.destroyed_at is None]
+        again = [(0, await self._ledger.entry(row.log, row.index)) for row in rows]
+
+        def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
+            moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
+            return [opened_meta([*identity.opened, _as_proof(proof)]), *moved]
+
+        proved = await writer.open_generation(generation, opened, again, ops)
         if last_head is not None:
             self._ledger.close(old_log, last_head)
+        for number, row in enumerate(rows, start=1):
+            identity.add_epoch(replace(row, log=proved.placed.log, index=number))
         identity.opened = (*identity.opened, _as_proof(proved))
+        await self._keyring.publish_profile(self._config, again=True)
         for peer in self._peers:
-            peer.recover_since = proved.placed.time
+            peer.owed.clear()
+            # What was said since this process started is known here; what the lost history held is with the peers.
+            peer.recover_since = self._known_until
         self._write_card()
 
     # --- time and state

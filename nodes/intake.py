@@ -50,7 +50,7 @@ from keys.epochs import PublishedKey
 from keys.errors import EncodingError, KeysError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId, parse_uuid
 from keys.sealing import probe_epoch_public
-from nodes.identity import Identity
+from nodes.identity import Identity, log_name
 from nodes.metrics import Metrics
 from nodes.peers import Head, Peer
 from nodes.store.contract import (
@@ -63,6 +63,7 @@ from nodes.store.contract import (
     InsertMessage,
     MachineState,
     MessageRow,
+    MoveInbound,
     Op,
     OutboundRow,
     PeerHeadRow,
@@ -391,19 +392,20 @@ class Intake:
         earlier = await self._store.inbound(peer.agency, [p.parsed.header.envelope_id for p in proved])
         opened: list[OpenedMessage] = []
         for envelope in proved:
-            row = earlier.get(envelope.parsed.header.envelope_id)
+            rows = earlier.get(envelope.parsed.header.envelope_id, [])
             verdict = admission.examine(
                 envelope,
                 agency=self._identity.agency,
-                earlier=None if row is None else EarlierEnvelope(row.envelope_hash),
+                earlier=EarlierEnvelope(frozenset(row.envelope_hash for row in rows)) if rows else None,
                 now=peer_now,
                 has_epoch_key=self._identity.has_epoch_key,
                 open_with=self._identity.opener,
             )
             match verdict:
                 case Repeated():
-                    if row is not None:
-                        taken.answers.add((row.log, row.index))
+                    for row in rows:
+                        if row.envelope_hash == envelope.parsed.envelope_hash:
+                            await self._answer_again(peer, row, plan, taken)
                 case Deferred():
                     taken.results.append(Result(envelope.parsed.header.envelope_id, verdict.code))
                 case Refused():
@@ -415,6 +417,27 @@ class Intake:
         batch_alerts: set[str] = set()
         for message in opened:
             await self._admit_one(peer, group, message, known, batch, batch_alerts, plan, taken)
+
+    async def _answer_again(self, peer: Peer, row: InboundRow, plan: _Plan, taken: Taken) -> None:
+        """The stored answer, byte for byte; one of a closed generation is logged again first (PROTOCOL §9.1)."""
+        if row.log == self._open_log():
+            taken.answers.add((row.log, row.index))
+            return
+        entry = await self._store.entry(row.log, row.index)
+        if entry is None:
+            return  # lost with the history: the envelope was answered, and its sender knows by a later generation
+
+        def move(placed: Placed) -> list[Op]:
+            return [MoveInbound(row.sender, row.envelope_id, row.envelope_hash, placed.log, placed.index)]
+
+        def answer(placed: Placed) -> None:
+            taken.answers.add((placed.log, placed.index))
+
+        plan.add(EntryDraft(destination=peer.agency, make=lambda _time, _salt: entry), move, answer)
+
+    def _open_log(self) -> str:
+        origin = self._writer.origin
+        return log_name(origin.gateway, origin.generation)
 
     async def _admit_one(
         self,

@@ -36,10 +36,14 @@ class Keyring:
         self._writer = writer
         self._clock = clock
 
-    async def publish_profile(self, config: NodeConfig) -> bool:
-        """Log the profile if what it says has changed. True if it was logged (the card is to be rebuilt)."""
+    async def publish_profile(self, config: NodeConfig, *, again: bool = False) -> bool:
+        """Log the profile if what it says has changed, or `again` in a new generation. True if it was logged."""
         current = self._identity.profile
-        if current is not None and _profile(config, current.entry.time, current.entry.salt) == current.entry:
+        if (
+            not again
+            and current is not None
+            and _profile(config, current.entry.time, current.entry.salt) == current.entry
+        ):
             return False
 
         def make(time: int, salt: bytes) -> bytes:

@@ -48,11 +48,11 @@ class Ledger:
 
     def covers(self, log: str, index: int) -> bool:
         """True if the newest durable head of that log has this entry under it."""
-        return index < self._writer.durable_size if self._is_open(log) else log in self._closed
+        return index < self._writer.durable_size if self.is_open(log) else log in self._closed
 
     async def prove(self, log: str, indices: Sequence[int]) -> Proved:
         """Entries at ascending `indices` with one multi-proof. Raises StoreCorruptError if one is not there."""
-        if self._is_open(log):
+        if self.is_open(log):
             checkpoint, nodes = await self._writer.multi_proof(indices)
         else:
             checkpoint = self._ended(log)
@@ -61,7 +61,7 @@ class Ledger:
 
     async def proof(self, log: str, index: int) -> Proof:
         """One entry with its path."""
-        if self._is_open(log):
+        if self.is_open(log):
             checkpoint, path = await self._writer.inclusion(index)
         else:
             checkpoint = self._ended(log)
@@ -73,7 +73,7 @@ class Ledger:
         """For each earlier size the nodes that lead from it to the newest head."""
         found = []
         for size in sizes:
-            if self._is_open(log):
+            if self.is_open(log):
                 _, nodes = await self._writer.consistency(size)
             else:
                 end = self._ended(log).size
@@ -81,11 +81,17 @@ class Ledger:
             found.append((size, tuple(nodes)))
         return found
 
+    async def entry(self, log: str, index: int) -> bytes:
+        """One entry's bytes. Raises StoreCorruptError if it is not there."""
+        (entry,) = await self._entries(log, [index])
+        return entry
+
     async def roots(self, sizes: Iterable[int]) -> dict[int, bytes]:
         """The roots the open log had at these sizes."""
         return {size: await self._writer.root_at(size) for size in set(sizes)}
 
-    def _is_open(self, log: str) -> bool:
+    def is_open(self, log: str) -> bool:
+        """True for the log that is written now."""
         origin = self._writer.origin
         return log == f"{origin.gateway}/{origin.generation}"
 

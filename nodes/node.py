@@ -48,6 +48,7 @@ from nodes.writer import Change, Writer
 
 MAX_RESEALS = 3
 MAX_HEAD_ASKS = 3
+RECOVER_MARGIN_MS = 120_000  # clocks differ; a message sent twice is shown once
 TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
 EXPIRY_BATCH = 256
 
@@ -70,6 +71,7 @@ class _Heard:
 
     ops: Sequence[Op]
     released: bool
+    recovering: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Node:
             positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
-        self._after(peer, taken)
+        self._after(peer, taken, heard)
         if heard.released:
             peer.wake.set()
         return encode_round(answer)
@@ -185,7 +187,7 @@ class Node:
         # Asked twice running for a head we told: it cannot use what we say. Wait like after a failure instead of
         # calling for ever.
         line.head_asks = line.head_asks + 1 if answer.hello.head_wanted else 0
-        self._after(peer, taken)
+        self._after(peer, taken, heard)
         lacks = bool(self._outflow.lacking_positions(peer) - ask.positions) if peer.guard_passed else False
         again = (
             (answer.hello.head_wanted and line.head_asks < MAX_HEAD_ASKS)
@@ -274,12 +276,34 @@ class Node:
         peer.holds = {held.generation: tuple(h.size for h in ours if h.generation == held.generation) for held in ours}
         peer.changes_held = max((held.changes for held in ours), default=0)
         ops.extend(self._hear_keys(peer, spoken))
+        again = await self._recover(peer, hello.recover_since)
+        ops.extend(again)
         await self._guard(peer, spoken)
         released = peer.line.next_attempt_at > now or peer.line.failures > 0
         if released:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
-        return _Heard(ops, released)
+        return _Heard(ops, released, recovering=bool(again))
+
+    async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
+        """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
+
+        What its receipts proved stays proved: state is read from statements, this only queues an envelope (P5).
+        """
+        if since is None or since == peer.row.recover_since:
+            return []
+        peer.row = replace(peer.row, recover_since=since)
+        ops: list[Op] = [PutPeer(peer.row)]
+        messages = {row.message_id for row in await self._store.outbound_since(peer.agency, since - RECOVER_MARGIN_MS)}
+        for message_id in messages:
+            recipient = await self._store.recipient(message_id, peer.agency)
+            if (
+                recipient is not None
+                and recipient.state is MachineState.STORED
+                and recipient.deliver_by > self._clock()
+            ):
+                ops.append(PutRecipient(self._posting.renewed(recipient, again=True)))
+        return ops
 
     async def _remember(self, heard: _Heard) -> None:
         if heard.ops:
@@ -379,10 +403,13 @@ class Node:
     def _peer_now(self, peer: Peer) -> int:
         return self._clock() + (peer.row.clock_skew_ms or 0)
 
-    def _after(self, peer: Peer, taken: Taken) -> None:
-        if taken.new_epoch_keys:
-            self._sealing = asyncio.get_running_loop().create_task(self._seal_waiting(peer))
+    def _after(self, peer: Peer, taken: Taken, heard: _Heard) -> None:
+        if taken.new_epoch_keys or heard.recovering:
+            self._seal_soon(peer)
         self._on_taken(taken)
+
+    def _seal_soon(self, peer: Peer) -> None:
+        self._sealing = asyncio.get_running_loop().create_task(self._seal_waiting(peer))
 
     async def _seal_waiting(self, peer: Peer) -> None:
         while await self._posting.seal_waiting(peer):

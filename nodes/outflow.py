@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exchange.proof import Proof
 from exchange.round import Consistency, Group, RawEnvelope
 from nodes.identity import Identity, log_name
 from nodes.ledger import Ledger
 from nodes.peers import Peer
-from nodes.store.contract import OutboundRow, RecipientRow, Store
+from nodes.store.contract import MoveOutbound, Op, OutboundRow, RecipientRow, Store
+from nodes.writer import Change, EntryDraft, Placed, Writer
 
 MAX_BATCH_ITEMS = 256
 MAX_BATCH_BYTES = 1_048_576
@@ -34,10 +35,11 @@ class Item:
 class Outflow:
     """Builds groups for peers."""
 
-    def __init__(self, identity: Identity, store: Store, ledger: Ledger) -> None:
+    def __init__(self, identity: Identity, store: Store, ledger: Ledger, writer: Writer) -> None:
         self._identity = identity
         self._store = store
         self._ledger = ledger
+        self._writer = writer
 
     async def due(self, peer: Peer, now: int) -> list[Item]:
         """Envelopes to send now, flash first, bounded in number and bytes. Those already on the line to it are left
@@ -46,9 +48,25 @@ class Outflow:
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
         rows = await self._store.due(peer.agency, now, frozenset(peer.leased), MAX_BATCH_ITEMS, MAX_BATCH_BYTES)
+        rows = [(recipient, await self._in_open_log(outbound)) for recipient, outbound in rows]
         # The store may show a commit a moment before the writer makes its head current: what no head covers waits.
         covered = [row for row in rows if self._ledger.covers(row[1].log, row[1].index)]
         return [Item(recipient, outbound) for recipient, outbound in covered]
+
+    async def _in_open_log(self, row: OutboundRow) -> OutboundRow:
+        """A row whose entry lies in the open log. What was issued in a generation that is closed is issued again, the
+        same bytes: of the old log nobody may be shown a head any more that contradicts one that they hold.
+        """
+        if self._ledger.is_open(row.log):
+            return row
+        entry = await self._ledger.entry(row.log, row.index)
+
+        def move(placed: tuple[Placed, ...]) -> list[Op]:
+            return [MoveOutbound(row.envelope_id, placed[0].log, placed[0].index)]
+
+        draft = EntryDraft(destination=row.agency, make=lambda _time, _salt: entry)
+        committed = await self._writer.commit(Change(entries=(draft,), ops=move))
+        return replace(row, log=committed.placed[0].log, index=committed.placed[0].index)
 
     def lacking_key_changes(self, peer: Peer) -> tuple[Proof, ...]:
         """Own key changes beyond the count the peer holds."""
@@ -73,7 +91,7 @@ class Outflow:
     async def groups(
         self, peer: Peer, items: Sequence[Item], positions: Iterable[tuple[str, int]]
     ) -> tuple[Group, ...]:
-        """One group per own log, newest generation last."""
+        """One group per own log; in practice one, since what lay in closed generations is issued again first."""
         attachments = {
             (item.outbound.log, item.outbound.index): RawEnvelope(item.outbound.header, item.outbound.body)
             for item in items

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from exchange.alerts import Completed
-from exchange.compose import PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
+from exchange.compose import DEFAULT_LIFETIME_MS, PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
 from exchange.entry import Issued, encode_entry
 from exchange.envelope import Precedence
 from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee
@@ -235,24 +235,29 @@ class Posting:
         """The same message in a new envelope: a reseal by the node itself, or `resend` by an operator. The old row of
         the envelope keeps its end.
         """
+        renewed = self.renewed(recipient, reseal=reseal)
+        await self._writer.commit(Change.of(PutRecipient(renewed)))
+        peer = self._peers.get(recipient.agency)
+        if peer is not None:
+            await self.seal_waiting(peer)
+        return renewed
+
+    def renewed(self, recipient: RecipientRow, *, reseal: bool = False, again: bool = False) -> RecipientRow:
+        """The recipient with a new envelope to come. `again`: also when it holds the message already (it lost it)."""
         now = self._clock()
-        renewed = replace(
+        keeps_state = recipient.state is MachineState.STORED and not again
+        return replace(
             recipient,
             envelope_id=new_envelope_id(),
-            state=MachineState.QUEUED if recipient.state is not MachineState.STORED else recipient.state,
+            state=recipient.state if keeps_state else MachineState.QUEUED,
             reason=None,
             updated_at=now,
             attempts=0,
             next_attempt_at=None,
             reseals=recipient.reseals + 1 if reseal else 0,
             sealed=False,
-            deliver_by=recipient.deliver_by if recipient.deliver_by > now else now + 7 * 86_400_000,
+            deliver_by=recipient.deliver_by if recipient.deliver_by > now else now + DEFAULT_LIFETIME_MS,
         )
-        await self._writer.commit(Change.of(PutRecipient(renewed)))
-        peer = self._peers.get(recipient.agency)
-        if peer is not None:
-            await self.seal_waiting(peer)
-        return renewed
 
     def _sealing(
         self, peer: Peer, key_to: PublishedKey, recipient: RecipientRow, content: bytes, key: ContentKey, now: int

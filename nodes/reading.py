@@ -141,7 +141,8 @@ class Reading:
     def _recipient(
         self, row: RecipientRow, statements: Sequence[StatementRow], acks: Sequence[tuple[AckRow, AckBody]]
     ) -> Document:
-        state = highest([State(row.state.value), *(State(body.level) for _, body in acks)])
+        proved = [State(statement.level) for statement in statements if statement.level == "stored"]
+        state = highest([State(row.state.value), *proved, *(State(body.level) for _, body in acks)])
         receipts = [
             {
                 "level": statement.level,

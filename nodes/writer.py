@@ -607,7 +607,7 @@ class Writer:
         started = perf_counter()
         origin = replace(self._origin, generation=generation)
         before, sign = self._state, sign or self._sign
-        time = max(self._clock(), before.last_time)
+        time = self._clock()  # a new tree: what the old one's clock said no longer binds
         entries = (opened(time, self._draw_salt()), *(entry for _, entry in reissued))
         fresh = replace(OwnLogState.empty(f"{origin.gateway}/{generation}"), timestamp=before.timestamp)
         leaves = self._grow(fresh, entries, time)

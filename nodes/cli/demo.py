@@ -20,8 +20,8 @@ from nodes.cli.invocation import Invocation
 @click.pass_obj
 def command(invocation: Invocation, keep: bool) -> int:  # a flag of click
     """Three agencies on this machine exchange one alert; every claim is checked. Exit 1 if one fails."""
-    from nodes.demo.agencies import Agency, DemoError, remove
-    from nodes.demo.story import CLAIMS, Story
+    from nodes.cli.demonstration.agencies import Agency, DemoError, remove
+    from nodes.cli.demonstration.story import CLAIMS, Story
 
     began = time.monotonic()
 

@@ -332,6 +332,26 @@ class InsertAck:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveOutbound:
+    """The issued entry of an envelope was logged again, in a later generation."""
+
+    envelope_id: EnvelopeId
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveInbound:
+    """Our receipt or refusal of an envelope was logged again, in a later generation."""
+
+    sender: AgencyId
+    envelope_id: EnvelopeId
+    envelope_hash: bytes
+    log: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class PutPeer:
     """Insert or replace the row of the agency."""
 
@@ -427,6 +447,8 @@ Op: TypeAlias = (
     | InsertOutbound
     | DropBody
     | InsertInbound
+    | MoveOutbound
+    | MoveInbound
     | PutStatement
     | InsertAck
     | PutPeer
@@ -604,8 +626,8 @@ class Store(Protocol):
 
     # inbound envelopes and statements
 
-    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, InboundRow]:
-        """Envelopes of one sender."""
+    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, list[InboundRow]]:
+        """Envelopes of one sender, oldest first: more than one for an id that it used for different contents."""
 
     async def inbound_of_message(self, sender: AgencyId, message_id: MessageId) -> list[InboundRow]:
         """Envelopes that brought (or claimed to bring) a message, oldest first."""

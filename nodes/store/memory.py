@@ -33,6 +33,8 @@ from nodes.store.contract import (
     LogState,
     MachineState,
     MessageRow,
+    MoveInbound,
+    MoveOutbound,
     OperatorRow,
     OutboundRow,
     PeerHeadRow,
@@ -80,7 +82,7 @@ class _Tables:
     outbound: dict[EnvelopeId, OutboundRow] = field(default_factory=dict)
     sent_numbers: dict[tuple[AgencyId, int], int] = field(default_factory=dict)
     statements: dict[tuple[AgencyId, EnvelopeId, str], StatementRow] = field(default_factory=dict)
-    inbound: dict[tuple[AgencyId, EnvelopeId], InboundRow] = field(default_factory=dict)
+    inbound: dict[tuple[AgencyId, EnvelopeId, bytes], InboundRow] = field(default_factory=dict)
     received_numbers: dict[tuple[AgencyId, int], int] = field(default_factory=dict)
     peers: dict[AgencyId, PeerRow] = field(default_factory=dict)
     peer_heads: dict[tuple[AgencyId, str, int, int, bytes], PeerHeadRow] = field(default_factory=dict)
@@ -327,9 +329,13 @@ class MemoryStore:
             for agency, rows in sorted(waiting.items())
         ]
 
-    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, InboundRow]:
+    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, list[InboundRow]]:
         tables = self._tables
-        return {key: tables.inbound[sender, key] for key in envelope_ids if (sender, key) in tables.inbound}
+        found: dict[EnvelopeId, list[InboundRow]] = {}
+        for row in tables.inbound.values():
+            if row.sender == sender and row.envelope_id in envelope_ids:
+                found.setdefault(row.envelope_id, []).append(row)
+        return found
 
     async def inbound_of_message(self, sender: AgencyId, message_id: MessageId) -> list[InboundRow]:
         rows = self._tables.inbound.values()
@@ -481,11 +487,23 @@ def _put_statement(tables: _Tables, op: PutStatement) -> None:
 
 def _insert_inbound(tables: _Tables, op: InsertInbound) -> None:
     row = op.row
-    if (row.sender, row.envelope_id) in tables.inbound:
+    if (row.sender, row.envelope_id, row.envelope_hash) in tables.inbound:
         raise StoreConflictError("inbound")
-    tables.inbound[row.sender, row.envelope_id] = row
+    tables.inbound[row.sender, row.envelope_id, row.envelope_hash] = row
     if row.generation:
         _raise(tables.received_numbers, (row.sender, row.generation), row.n)
+
+
+def _move_outbound(tables: _Tables, op: MoveOutbound) -> None:
+    row = tables.outbound.get(op.envelope_id)
+    if row is not None:
+        tables.outbound[op.envelope_id] = replace(row, log=op.log, index=op.index)
+
+
+def _move_inbound(tables: _Tables, op: MoveInbound) -> None:
+    key = (op.sender, op.envelope_id, op.envelope_hash)
+    if key in tables.inbound:
+        tables.inbound[key] = replace(tables.inbound[key], log=op.log, index=op.index)
 
 
 def _raise(numbers: dict[tuple[AgencyId, int], int], key: tuple[AgencyId, int], n: int) -> None:
@@ -544,7 +562,7 @@ def _put_meta(tables: _Tables, op: PutMeta) -> None:
 
 
 # Rows that others may name come first, as in the SQL drivers; everything else keeps its order.
-_RANK: dict[type[Any], int] = {InsertMessage: 0, InsertOutbound: 1, DropBody: 1}
+_RANK: dict[type[Any], int] = {InsertMessage: 0, InsertOutbound: 1, DropBody: 1, MoveOutbound: 1}
 _EXECUTE: dict[type[Any], Callable[[_Tables, Any], None]] = {
     InsertMessage: _insert_message,
     InsertAck: _insert_ack,
@@ -554,6 +572,8 @@ _EXECUTE: dict[type[Any], Callable[[_Tables, Any], None]] = {
     DropBody: _drop_body,
     PutStatement: _put_statement,
     InsertInbound: _insert_inbound,
+    MoveOutbound: _move_outbound,
+    MoveInbound: _move_inbound,
     PutPeer: _put_peer,
     TouchPeer: _touch_peer,
     PutPeerHead: _put_peer_head,

@@ -386,13 +386,13 @@ def _counts(rows: Iterable[Any]) -> dict[str, tuple[int, int]]:
 
 def inbound(
     connection: sqlite3.Connection, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]
-) -> dict[EnvelopeId, InboundRow]:
+) -> dict[EnvelopeId, list[InboundRow]]:
     """See Store.inbound."""
-    found: dict[EnvelopeId, InboundRow] = {}
+    found: dict[EnvelopeId, list[InboundRow]] = {}
     for envelope_id in envelope_ids:
-        row = connection.execute(f"{_INBOUND} WHERE envelope_id = ? AND sender = ?", (envelope_id, sender)).fetchone()
-        if row is not None:
-            found[envelope_id] = _inbound(row)
+        rows = connection.execute(f"{_INBOUND} WHERE envelope_id = ? AND sender = ?", (envelope_id, sender)).fetchall()
+        if rows:
+            found[envelope_id] = [_inbound(row) for row in sorted(rows)]
     return found
 
 

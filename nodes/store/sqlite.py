@@ -374,7 +374,7 @@ class SqliteStore:
     async def queue_counts(self) -> list[QueueCount]:
         return await self._read(reads.queue_counts)
 
-    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, InboundRow]:
+    async def inbound(self, sender: AgencyId, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, list[InboundRow]]:
         return await self._read(reads.inbound, sender, envelope_ids)
 
     async def inbound_of_message(self, sender: AgencyId, message_id: MessageId) -> list[InboundRow]:

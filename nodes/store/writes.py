@@ -23,6 +23,8 @@ from nodes.store.contract import (
     InsertMessage,
     InsertOutbound,
     LogAppend,
+    MoveInbound,
+    MoveOutbound,
     Op,
     PutAnchor,
     PutDraft,
@@ -316,6 +318,20 @@ def _insert_inbound(connection: sqlite3.Connection, ops: Sequence[InsertInbound]
     )
 
 
+def _move_outbound(connection: sqlite3.Connection, ops: Sequence[MoveOutbound]) -> None:
+    connection.executemany(
+        "UPDATE outbound SET log = ?, leaf = ? WHERE envelope_id = ?",
+        ((op.log, op.index, op.envelope_id) for op in ops),
+    )
+
+
+def _move_inbound(connection: sqlite3.Connection, ops: Sequence[MoveInbound]) -> None:
+    connection.executemany(
+        "UPDATE inbound SET log = ?, leaf = ? WHERE envelope_id = ? AND sender = ? AND envelope_hash = ?",
+        ((op.log, op.index, op.envelope_id, op.sender, op.envelope_hash) for op in ops),
+    )
+
+
 def _highest(used: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
     highest: dict[tuple[str, int], int] = {}
     for agency, generation, n in used:
@@ -459,9 +475,9 @@ _LANES: tuple[dict[type[Any], Callable[[sqlite3.Connection, Any], None]], ...] =
     {InsertMessage: _insert_messages},
     {InsertAck: _insert_acks},
     {PutRecipient: _put_recipients, ReleaseDue: _release_due},
-    {InsertOutbound: _insert_outbound, DropBody: _drop_bodies},
+    {InsertOutbound: _insert_outbound, DropBody: _drop_bodies, MoveOutbound: _move_outbound},
     {PutStatement: _put_statements},
-    {InsertInbound: _insert_inbound},
+    {InsertInbound: _insert_inbound, MoveInbound: _move_inbound},
     {PutPeer: _put_peers, TouchPeer: _touch_peers},
     {PutPeerHead: _put_peer_heads},
     {PutKeyChange: _put_key_changes},

@@ -157,7 +157,7 @@ async def test_what_is_inserted_twice_undoes_its_whole_batch_and_no_other(store:
     found = await store.message(OURS, message_id(1))
     assert found == replace(message(1), seq=1)
     assert (await store.outbound([envelope_id(1)]))[envelope_id(1)] == outbound()
-    assert (await store.inbound(PEER, [envelope_id(1)]))[envelope_id(1)] == inbound()
+    assert (await store.inbound(PEER, [envelope_id(1)]))[envelope_id(1)] == [inbound()]
 
 
 @pytest.mark.parametrize("op", DUPLICATES.values(), ids=DUPLICATES)

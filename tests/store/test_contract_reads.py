@@ -493,8 +493,8 @@ async def test_queues_are_counted_by_agency_over_shown_messages(store: Store) ->
 async def test_an_envelope_received_is_found_by_sender_and_id(store: Store) -> None:
     twin = inbound(1, sender=OTHER, message_id=None, sealed_opening=None, code="malformed", generation=0, n=0)
     await store.commit(batch(InsertInbound(inbound()), InsertInbound(twin)))
-    assert await store.inbound(PEER, [envelope_id(1), envelope_id(2)]) == {envelope_id(1): inbound()}
-    assert await store.inbound(OTHER, [envelope_id(1)]) == {envelope_id(1): twin}
+    assert await store.inbound(PEER, [envelope_id(1), envelope_id(2)]) == {envelope_id(1): [inbound()]}
+    assert await store.inbound(OTHER, [envelope_id(1)]) == {envelope_id(1): [twin]}
 
 
 async def test_envelopes_of_a_message_are_found_whether_the_message_was_stored_or_not(store: Store) -> None:

@@ -179,7 +179,7 @@ CREATE TABLE inbound (
     log             TEXT NOT NULL,
     leaf            INTEGER NOT NULL,
     at              INTEGER NOT NULL,
-    UNIQUE (envelope_id, sender)
+    UNIQUE (envelope_id, sender, envelope_hash)  -- one id with two contents is kept as what it is: a proof against its sender
 ) STRICT;
 CREATE INDEX inbound_message ON inbound (message) WHERE message IS NOT NULL;
 CREATE INDEX inbound_without_message ON inbound (message_id, sender) WHERE message IS NULL AND message_id IS NOT NULL;

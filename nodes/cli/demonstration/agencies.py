@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.cli.client import Answer, ask
-from nodes.demo.tap import Tap
+from nodes.cli.demonstration.tap import Tap
 
 START_S = 30.0
 STOP_S = 15.0

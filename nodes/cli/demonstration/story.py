@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.cli.client import stream
-from nodes.demo.agencies import COLOMBIA, GERMANY, INTERPOL, Agency, DemoError, run_tocsin
+from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, INTERPOL, Agency, DemoError, run_tocsin
 
 CHILD, PLATE, PHONE = "Lucía Pérez Arango", "SXK 482", "+573004417722"
 BATCH = 20
