@@ -111,15 +111,6 @@ def check_inbound(document: Mapping[str, Any], headline: Headline, sender: Agenc
             raise RefusalError(RefusalCode.POLICY_DENIED, 17)
 
 
-def is_suspension(headline: Headline, document: Mapping[str, Any]) -> bool:
-    """True for an update that asks everybody to pause: status change, and no action requested any more."""
-    actions = document.get("requested_actions")
-    asked = (
-        [action.get("action") for action in actions if isinstance(action, dict)] if isinstance(actions, list) else []
-    )
-    return headline.kind == "update" and document.get("why") == "status_change" and asked == ["none"]
-
-
 def _markings(handling: Mapping[str, Any]) -> Sequence[str]:
     marks = [str(code) for code in handling.get("h") or ()]
     if handling.get("tlp"):

@@ -8,7 +8,7 @@ rule: verification is `exchange.statement`, admission `exchange.admit`, state `e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -41,7 +41,7 @@ from exchange.entry import Head as SignedHead
 from exchange.entry import Refused as RefusedEntry
 from exchange.errors import RefusalCode, RefusalError, StatementError
 from exchange.log import LogProofError, leaf_hash, verify_consistency
-from exchange.policy import SILENT_KINDS, CaseFacts, is_suspension
+from exchange.policy import SILENT_KINDS, CaseFacts
 from exchange.proof import proof_to_wire
 from exchange.round import Group, Result
 from exchange.statement import EnvelopeFacts, Statement, statement_proof, verify_group
@@ -497,7 +497,7 @@ class Intake:
         shown = headline.kind not in SILENT_KINDS
         fresh: Arrived | None = None
         if earlier_row is None:
-            stored = stored_headline(headline, read.document, read.content_sha256)
+            stored = stored_headline(headline, read.content_sha256)
             row, key = self._vault.message_row(
                 message_id=opened.message_id,
                 sender=peer.agency,
@@ -616,9 +616,7 @@ class Intake:
         plan.add(draft, placed_ops, placed_after)
 
 
-def stored_headline(
-    headline: Headline, document: Mapping[str, Any], content_sha256: bytes, input_sha256: str | None = None
-) -> StoredHeadline:
+def stored_headline(headline: Headline, content_sha256: bytes, input_sha256: str | None = None) -> StoredHeadline:
     """What the store keeps, sealed, of a headline."""
     return StoredHeadline(
         kind=headline.kind,
@@ -635,7 +633,7 @@ def stored_headline(
         content_sha256=content_sha256.hex(),
         input_sha256=input_sha256,
         log_reads=headline.log_reads,
-        suspended=is_suspension(headline, document),
+        suspended=headline.suspended,
     )
 
 

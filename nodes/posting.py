@@ -166,7 +166,7 @@ class Posting:
             at=now,
             precedence=int(precedence),
             shown=shown,
-            headline=stored_headline(headline, completed.document, sha256(completed.content).digest(), input_sha256),
+            headline=stored_headline(headline, sha256(completed.content).digest(), input_sha256),
             content=completed.content,
         )
         ops: list[Op] = [InsertMessage(row), *extra_ops]

@@ -188,7 +188,14 @@ class Speaking:
         recipients = self._recipients(args.get("to")) or await self._case_recipients(rows, extra=senders)
         tree = build_note(str(args.get("text") or ""))
         return await self._post_tree(
-            caller, args, tree, headline, recipients, references=(about,), revision=headline.revision
+            caller,
+            args,
+            tree,
+            headline,
+            recipients,
+            references=(about,),
+            revision=headline.revision,
+            document=self._newest_state(rows),
         )
 
     async def ack(self, caller: OperatorRow, args: Document) -> Answer:
@@ -277,6 +284,7 @@ class Speaking:
             recipients,
             references=(supersedes,),
             revision=case.headline.revision + 1,
+            document=case.document,
             text=text,
         )
 
@@ -290,6 +298,7 @@ class Speaking:
         *,
         references: tuple[Reference, ...],
         revision: int,
+        document: Document,
         text: bytes | None = None,
     ) -> Answer:
         message_id = _message_id(args)
@@ -300,10 +309,15 @@ class Speaking:
             return await self._answer(earlier, args)
         if not recipients:
             raise OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
-        tree.setdefault("precedence", headline.precedence)
         tree.setdefault("status", headline.status)
         defaults = replace(
-            self._defaults(caller, message_id, headline.case_id), references=references, revision=revision
+            self._defaults(caller, message_id, headline.case_id),
+            references=references,
+            revision=revision,
+            # What follows an alert is handled no more loosely than the alert, unless its author says otherwise.
+            precedence=headline.precedence,
+            handling=document.get("handling"),
+            transfer_basis=document.get("transfer_basis"),
         )
         completed = _completed(tree, defaults)
         self._check_writable("flash" if completed.headline.kind in CLOSING_KINDS else completed.headline.precedence)
@@ -334,9 +348,15 @@ class Speaking:
             raise OperationError(
                 "wrong_state", f"case {case_id} is already closed ({headline.kind})", "open a new case: tocsin post"
             )
-        full = next((row for row, head in reversed(mine) if head.kind in ("alert", "update")), newest)
-        content = self._vault.content(full)
-        return _Case(case_id, rows, newest, headline, {} if content is None else json.loads(content))
+        return _Case(case_id, rows, newest, headline, self._newest_state([row for row, _ in mine]))
+
+    def _newest_state(self, rows: Sequence[MessageRow]) -> Document:
+        """The newest document of a case that carries its full state."""
+        for row in reversed(rows):
+            headline, content = self._vault.headline(row), self._vault.content(row)
+            if headline is not None and content is not None and headline.kind in ("alert", "update"):
+                return _object(content)
+        return {}
 
     async def _case_recipients(self, rows: Sequence[MessageRow], extra: Sequence[AgencyId]) -> list[AgencyId]:
         """Everybody the case was sent to and who did not refuse it, and those added. Never silently fewer."""
@@ -497,6 +517,11 @@ def _message_id(args: Document) -> MessageId:
         raise OperationError(
             "usage", f"{given!r} is no message id", "a UUID, for example 0193a5b2-7c1e-4d3a-9f00-1234567890ab"
         ) from error
+
+
+def _object(content: bytes) -> Document:
+    document = json.loads(content)
+    return document if isinstance(document, dict) else {}
 
 
 def _agency(name: Any) -> AgencyId:
