@@ -37,7 +37,7 @@ class CodeList:
 
     def __contains__(self, code: object) -> bool:
         """True if this version of the list knows the code."""
-        return code in self.codes
+        return isinstance(code, str) and code in self.codes
 
     def nearest(self, code: str) -> str | None:
         """The code that somebody who wrote `code` most likely meant, or None."""

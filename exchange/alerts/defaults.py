@@ -181,8 +181,8 @@ class Filling:
         self._put(handling, path, "h", ["H0"])
         marks = handling["h"]
         if isinstance(marks, list) and "H0" not in marks:
-            handling["h"] = ["H0", *marks]  # H0 stays in every package
-            self.places.append(pointer(*path, "h", 0))
+            handling["h"] = [*marks, "H0"]  # H0 stays in every package; at the end, so that no other changes its place
+            self.places.append(pointer(*path, "h", len(marks)))
         self._put_in(handling, path, "onward", "allowed", "consent")
         self._put(handling, path, "evidence_use", "with_consent")
         self._put(handling, path, "victim_identity", "full")
@@ -199,8 +199,7 @@ class Filling:
         confirmed = incident.get("confirmation") == "confirmed"
         self._put(incident, path, "phase", "confirmed_no_contact" if confirmed else "reported_unconfirmed")
         victims = sum(is_victim(person) for person in _objects(self._tree.get("persons")))
-        if victims:
-            self._put(incident, path, "victim_count", {"min": victims, "max": victims})
+        self._put(incident, path, "victim_count", {"min": victims, "max": victims})
         if not incident.get("cross_border"):  # a direction without `suspected` is for the analyst to complete
             self._put_in(incident, path, "cross_border", "suspected", value=False)
         self._put_in(incident, path, "media", "state", "blackout")

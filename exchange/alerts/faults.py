@@ -115,7 +115,7 @@ def _unknown_field(model: type[BaseModel], place: list[str | int], path: str) ->
     meant = _OTHER_NAMES.get(name.casefold())
     close = meant if meant in known else nearest(name, known)
     if close is None:
-        elsewhere = _elsewhere(model, name)
+        elsewhere = _elsewhere(model, name) if len(place) == 1 else None
         hint = f"it belongs under {elsewhere}" if elsewhere else f"its fields: {', '.join(known)}"
         return Problem(path, "unknown_field", f"there is no field {name!r} here; {hint}", elsewhere or "")
     return Problem(path, "unknown_field", f"there is no field {name!r} here; did you mean {close}?", close)

@@ -103,19 +103,20 @@ def unsupported_handling(document: Mapping[str, Any]) -> str | None:
 
 
 def _unknown_codes(handling: Mapping[str, Any]) -> Iterator[str]:
-    marks = handling.get("h")
-    for mark in marks if isinstance(marks, list) else ():
-        if mark not in H_CODES:
-            yield f"h.{mark}"
-    if handling.get("tlp") not in code_list("L49"):
-        yield f"tlp.{handling.get('tlp')}"
-    onward = handling.get("onward")
-    if isinstance(onward, Mapping):
-        if onward.get("allowed") not in _ONWARD:
-            yield f"onward.{onward.get('allowed')}"
+    # A kind that this version does not know has had its header judged only: any value may be of any type here.
+    marks = handling.get("h", [])
+    yield from (f"h.{mark}" for mark in (marks if isinstance(marks, list) else [marks]) if mark not in H_CODES)
+    if handling.get("tlp", "RED") not in code_list("L49"):
+        yield f"tlp.{handling['tlp']}"
+    onward = handling.get("onward", {})
+    if not isinstance(onward, Mapping):
+        yield f"onward.{onward}"
+    else:
+        if onward.get("allowed", "none") not in _ONWARD:
+            yield f"onward.{onward['allowed']}"
         yield from (f"onward.{name}" for name in onward if name not in fields_of(Onward))
     if handling.get("evidence_use", "no") not in _EVIDENCE:
-        yield f"evidence_use.{handling.get('evidence_use')}"
+        yield f"evidence_use.{handling['evidence_use']}"
 
 
 def contradictions(tree: Mapping[str, Any]) -> Iterator[Problem]:

@@ -41,15 +41,14 @@ def _taken_back(tree: dict[str, Any]) -> dict[str, Any]:
     extensions = tree.get("ext")
     marked = extensions.pop("tocsin", None) if isinstance(extensions, dict) else None
     places = marked.get("defaulted") if isinstance(marked, dict) else None
+    if extensions == {}:
+        del tree["ext"]
     if not isinstance(places, list):
         return tree
     # From the back: an entry that leaves a list must not move those whose places come next.
     for place in sorted((place for place in places if isinstance(place, str)), key=_in_order, reverse=True):
-        _remove(tree, place)
+        _remove(tree, [part.replace("~1", "/").replace("~0", "~") for part in place.split("/")[1:]])
     tree.pop("changed", None)  # says what changed against a message before this one
-    for name in ("ext", "references"):
-        if not tree.get(name):
-            tree.pop(name, None)
     return tree
 
 
@@ -57,15 +56,16 @@ def _in_order(place: str) -> list[tuple[int, str]]:
     return [(int(part[:18]) if part.isascii() and part.isdigit() else -1, part) for part in place.split("/")]
 
 
-def _remove(tree: dict[str, Any], place: str) -> None:
-    *path, last = [part.replace("~1", "/").replace("~0", "~") for part in place.split("/")[1:]] or [""]
+def _remove(tree: dict[str, Any], parts: list[str]) -> None:
+    """Take what lies at these parts out, and every object that was there for its sake only."""
     found: Any = tree
-    for part in path:
+    for part in parts[:-1]:
         found = _member(found, part)
-    if isinstance(found, dict):
-        found.pop(last, None)
-    elif isinstance(found, list) and _member(found, last) is not None:
-        del found[int(last)]
+    if not parts or _member(found, parts[-1]) is None:
+        return
+    del found[int(parts[-1]) if isinstance(found, list) else parts[-1]]
+    if not found:
+        _remove(tree, parts[:-1])
 
 
 def _member(value: Any, name: str) -> Any:

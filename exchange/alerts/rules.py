@@ -31,6 +31,7 @@ def problems_of(tree: Tree, kind: Kind, now_ms: int) -> Iterator[Problem]:
     yield from _references(tree, kind)
     yield from _times(tree, now_ms)
     yield from _handling(tree)
+    yield from _ack(tree)
     if kind.carries_case:
         yield from _precedence(tree)
         yield from _grading(tree)
@@ -77,9 +78,7 @@ def _references(tree: Tree, kind: Kind) -> Iterator[Problem]:
         yield Problem(pointer("references", superseded[0], "role"), "supersedes", message, "related")
 
 
-def _times(tree: Tree, now_ms: int) -> Iterator[Problem]:
-    sent = ms_or_none(tree.get("sent_at"))
-    sent = now_ms if sent is None else sent
+def _times(tree: Tree, sent: int) -> Iterator[Problem]:
     expires = ms_or_none(tree.get("expires_at"))
     created = ms_or_none(tree.get("created_at"))
     if created is not None and created > sent:
@@ -104,14 +103,21 @@ def _handling(tree: Tree) -> Iterator[Problem]:
     yield from contradictions(tree)
     handling = _object(tree.get("handling"))
     if "H3" in _list(handling.get("h")) and not handling.get("h3_text"):
-        message = "H3 says that there is a restriction; say which"
+        message = "h3_text is required: H3 says that there is a restriction"
         yield Problem("/handling/h3_text", "required", message, "not to be shown to the embassy")
     onward = _object(handling.get("onward"))
     if onward.get("allowed") == "listed" and not onward.get("list"):
-        yield Problem("/handling/onward/list", "required", "`listed` needs the list", '["bka.de", "VE"]')
+        yield Problem("/handling/onward/list", "required", "list is required with `listed`", '["bka.de", "VE"]')
     if handling.get("audience") is not None:
         message = "no node can enforce readers inside an agency yet: every recipient would refuse this"
         yield Problem("/handling/audience", "not_enforced", message, "")
+
+
+def _ack(tree: Tree) -> Iterator[Problem]:
+    body = _object(tree.get("ack"))
+    if body.get("level") == "rejected" and not body.get("cause"):
+        message = "cause is required when rejecting: a code of list L38 or L33"
+        yield Problem("/ack/cause", "required", message, "duplicate_case")
 
 
 def _precedence(tree: Tree) -> Iterator[Problem]:
@@ -148,7 +154,7 @@ def _incident(tree: Tree) -> Iterator[Problem]:
     if "taken" in incident and not taken.get("absent"):
         for name in ("earliest", "latest"):
             if name not in taken:
-                message = f"give `{name}`, or say in `absent` why it is not known"
+                message = f"{name} is required, or in `absent` the reason why it is not known"
                 yield Problem(pointer("incident", "taken", name), "required", message, TIME_EXAMPLE)
     for name in ("victim_count", "offender_count"):
         yield from _range(_object(incident.get(name)), "incident", name)
@@ -192,7 +198,7 @@ def _victims(tree: Tree, now_ms: int) -> Iterator[Problem]:
         if index in victims:
             yield from _victim(person, path)
         if person.get("identified") in ("yes", "presumed") and not person.get("names"):
-            message = "somebody identified has a name"
+            message = "names is required of somebody identified"
             yield Problem(pointer(*path, "names"), "required", message, '[{"full": "Lucía Pérez", "type": "official"}]')
         yield from _category(person, path)
         yield from _special_category(person, path)
@@ -204,20 +210,20 @@ def _victims(tree: Tree, now_ms: int) -> Iterator[Problem]:
 
 def _victim(person: Tree, path: Path) -> Iterator[Problem]:
     if "status" not in person:
-        message = "what is known of a victim now: a code of list L24 (person status)"
+        message = "status is required of a victim: what is known now, a code of list L24 (person status)"
         yield Problem(pointer(*path, "status"), "required", message, "held_suspected")
     if "minor" not in person:
-        message = "whether a victim is under 18: yes, no or unknown; it is worked out from `dob` or `age`"
+        message = "minor is required of a victim: yes, no or unknown; it is worked out from `dob` or `age`"
         yield Problem(pointer(*path, "minor"), "required", message, "yes")
     if person.get("identified") != "no" and not person.get("dob") and not person.get("age"):
-        message = "the age of a victim decides which rules hold: `dob`, or `age` as a range"
+        message = "age is required of a victim, as a range, or `dob`: it decides which rules hold"
         yield Problem(pointer(*path, "age"), "required", message, '{"min": 9, "max": 9}')
 
 
 def _category(person: Tree, path: Path) -> Iterator[Problem]:
     roles = _roles(person)
     if roles and "led_category" not in person and any(role != "officer" for role in roles):
-        message = "the category of data subject does not follow from this role: a, b, c, d1, d2 or d3 (LED art. 6)"
+        message = "led_category is required, as it does not follow from this role: a, b, c, d1, d2 or d3 (LED art. 6)"
         yield Problem(pointer(*path, "led_category"), "required", message, "d3")
 
 
@@ -228,7 +234,7 @@ def _special_category(person: Tree, path: Path) -> Iterator[Problem]:
         if value.get(name)
     ]
     if named and not person.get("special_category_justification"):
-        message = f"{named[0]} may be told only where strictly necessary (LED art. 10): say why"
+        message = f"special_category_justification is required: {named[0]} is told only where strictly necessary"
         place = pointer(*path, "special_category_justification")
         yield Problem(place, "required", message, "insulin needed within 8 hours")
 

@@ -77,9 +77,10 @@ def _syntax(error: MarkedYAMLError) -> Problem:
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list that is not closed yet. `name` is the key whose value comes next."""
+    """An open mapping or list, and where it lies in its parent. `name` is the key whose value comes next."""
 
     value: dict[str, Any] | list[Any]
+    place: str | int | None
     name: str | None = None
     named: bool = False
 
@@ -127,8 +128,9 @@ class _Tree:
     def _enter(self, value: dict[str, Any] | list[Any]) -> None:
         if len(self._open) >= MAX_DEPTH:
             raise invalid([*self.problems, too_deep()])
+        place = self._next()
         self._put(value)
-        self._open.append(_Open(value))
+        self._open.append(_Open(value, place))
 
     def _put(self, value: Any) -> None:
         if not self._open:
@@ -157,11 +159,13 @@ class _Tree:
     def _forbid(self, rule: str, message: str) -> None:
         self.problems.append(Problem(self._path(), rule, message, ""))
 
+    def _next(self) -> str | int | None:
+        """Where in the innermost open mapping or list the next value will lie."""
+        if not self._open:
+            return None
+        top = self._open[-1]
+        return len(top.value) if isinstance(top.value, list) else top.name
+
     def _path(self, *last: str) -> str:
-        parts: list[str | int] = []
-        for opened in self._open:
-            if isinstance(opened.value, list):
-                parts.append(len(opened.value))
-            elif opened.name is not None:
-                parts.append(opened.name)
-        return pointer(*parts, *last)
+        places = [opened.place for opened in self._open] + [self._next()]
+        return pointer(*(place for place in places if place is not None), *last)
