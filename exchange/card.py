@@ -12,22 +12,23 @@ from enum import StrEnum
 from typing import Final
 
 from exchange.base64text import decode_base64, encode_base64
-from exchange.checkpoint import Checkpoint
+from exchange.checkpoint import Checkpoint, verify_checkpoint
 from exchange.errors import ExchangeError, StatementError
-from exchange.log import leaf_hash
+from exchange.log import LogProofError, leaf_hash, verify_inclusion
 from exchange.statement import (
     AgencyKeys,
     LogOpened,
     Profile,
     Proof,
     build_agency_keys,
+    decode_entry,
     proof_from_wire,
     proof_to_wire,
     verify_statement,
 )
 from keys.anchor import Anchor, anchor_from_wire, anchor_to_wire
 from keys.encoding import Value, decode, encode, take_array, take_int
-from keys.errors import AnchorError, EncodingError, KeyConflictError
+from keys.errors import AnchorError, BadSignatureError, EncodingError, KeyConflictError
 from keys.ids import AgencyId
 from keys.safety_code import safety_code
 
@@ -162,21 +163,50 @@ def verify_card(card: Card) -> VerifiedCard:
         raise CardError(CardProblem.BAD_KEY_CHANGE) from error
     except KeyConflictError as error:
         raise CardError(CardProblem.KEY_CONFLICT) from error
-    try:
-        statement = verify_statement(card.profile, keys)
-    except StatementError as error:
-        raise CardError(CardProblem.BAD_PROFILE) from error
-    if not isinstance(statement.entry, Profile):
-        raise CardError(CardProblem.BAD_PROFILE)
     return VerifiedCard(
         card=card,
         keys=keys,
-        profile=statement.entry,
-        profile_hash=leaf_hash(statement.entry_bytes),
-        head=statement.checkpoint,
+        profile=_verify_profile(card, keys),
+        profile_hash=leaf_hash(card.profile.entry),
+        head=card.profile.checkpoint,
         opened=tuple(_verify_opened(proof, keys) for proof in card.opened),
         safety_code=safety_code(keys.agency, card.anchor.body.root),
     )
+
+
+def _verify_profile(card: Card, keys: AgencyKeys) -> Profile:
+    """The profile, proved by a pair that the card names, or by the base that the root signed with the anchor.
+
+    A card is made at the ceremony too, before anything is logged beyond the new anchor's base. Which pair signed the
+    head at the base, only earlier anchors tell; after a revocation no pair is named at all.
+    """
+    try:
+        entry = verify_statement(card.profile, keys).entry
+    except StatementError as error:
+        if not _is_at_base(card):
+            raise CardError(CardProblem.BAD_PROFILE) from error
+        entry = decode_entry(card.profile.entry)
+    if not isinstance(entry, Profile):
+        raise CardError(CardProblem.BAD_PROFILE)
+    return entry
+
+
+def _is_at_base(card: Card) -> bool:
+    """Whether the profile lies under exactly the head that the anchor names as a base, in a form that can be read."""
+    proof, checkpoint = card.profile, card.profile.checkpoint
+    base = card.anchor.body.gateway(checkpoint.origin.gateway)
+    head = (checkpoint.origin.agency, checkpoint.origin.generation, checkpoint.size, checkpoint.root)
+    if base is None or head != (card.agency, base.generation, base.base_size, base.base_root):
+        return False
+    try:
+        decode_entry(proof.entry)
+        verify_inclusion(leaf_hash(proof.entry), proof.index, checkpoint.size, proof.path, checkpoint.root)
+        if base.node is not None:
+            # The reader will show this head to its owner: signatures that do not hold would be of no use to either.
+            verify_checkpoint(checkpoint, base.node)
+    except (EncodingError, LogProofError, BadSignatureError):
+        return False
+    return True
 
 
 def _verify_opened(proof: Proof, keys: AgencyKeys) -> LogOpened:

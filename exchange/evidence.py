@@ -65,6 +65,9 @@ __all__ = [
 ]
 
 
+_LAST_MOMENT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, in ms
+
+
 class Verdict(StrEnum):
     """What came out, of one claim or of the file."""
 
@@ -90,7 +93,8 @@ class ClaimKind(StrEnum):
 class Claim:
     """That `agency` made this claim at `at` (ms, by its own clock or its officer's), about an envelope.
 
-    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell.
+    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell, and for a
+    time beyond the year 9999.
     """
 
     claim: ClaimKind
@@ -443,14 +447,14 @@ class _Judge:
     def _find_conflicts(self) -> set[LogHead]:
         """Heads that contradict another of the same log and size: one who signed both has two histories.
 
-        Where one of the two stands, the other is the forgery; where none does, or both do, neither is believed.
+        Where one of the two stands (the base of an anchor does), the other is the forgery; where none does, or both do,
+        neither is believed.
         """
-        roots: defaultdict[tuple[str, int], set[LogHead]] = defaultdict(set)
-        for statement in self._statements:
-            checkpoint = statement.checkpoint
-            roots[checkpoint.origin.name, checkpoint.size].add(LogHead.of(checkpoint))
+        of_size: defaultdict[tuple[AgencyId, str, int, int], set[LogHead]] = defaultdict(set)
+        for head in [*self._standing, *(LogHead.of(statement.checkpoint) for statement in self._statements)]:
+            of_size[head.agency, head.gateway, head.generation, head.size].add(head)
         conflicting: set[LogHead] = set()
-        for heads in roots.values():
+        for heads in of_size.values():
             if len(heads) > 1:
                 standing = heads & self._standing
                 conflicting |= heads - standing if len(standing) == 1 else heads
@@ -467,7 +471,7 @@ class _Judge:
     def _claim(self, said: _Said) -> Claim | None:
         result, reason = self._judge(said)
         shown = self._shown.get(said.facts.envelope_hash) if said.facts is not None else None
-        kind, at = _KINDS[type(said.entry)], said.entry.time
+        kind, at = _KINDS[type(said.entry)], _moment(said.entry.time)
         if shown is not None and shown.ack is not None:
             if not isinstance(said.entry, Issued):
                 return None  # that an ack arrived is no claim about the message, true or not
@@ -548,6 +552,11 @@ _KINDS: Mapping[type[Entry], ClaimKind] = {
     Receipt: ClaimKind.STORED,
     Refused: ClaimKind.REFUSED,
 }
+
+
+def _moment(time: int) -> int | None:
+    """A time that a calendar has; an entry may name any number."""
+    return time if time <= _LAST_MOMENT else None
 
 
 def _identity(agency: AgencyId, entry: Entry) -> _Envelope | None:

@@ -78,6 +78,7 @@ __all__ = [
     "statement_proof",
     "to_tlog_proof",
     "verify_group",
+    "verify_head",
     "verify_statement",
     "with_key_changes",
 ]
@@ -255,10 +256,9 @@ def verify_statement(proof: AnyProof, keys: AgencyKeys, envelope: EnvelopeFacts 
             fails step 8: there is nothing that it could equal.
     """
     entry = _decode(proof.entry)  # (1)
-    signed = _verify_place(proof, keys)  # (2) to (5)
-    _check_coverage(signed, keys)  # (6)
+    held = _check_coverage(_verify_place(proof, keys), keys)  # (2) to (6)
     _check_envelope(entry, keys.agency, envelope)  # (7), (8)
-    return _statement(signed, keys, entry, proof.entry, proof.index, proof.path)
+    return _statement(held, entry, proof.entry, proof.index, proof.path)
 
 
 def verify_group(
@@ -283,8 +283,7 @@ def verify_group(
         paths = verify_multi(checkpoint.size, checkpoint.root, leaves, nodes)  # (2)
     except LogProofError as error:
         raise StatementError(StatementProblem.BAD_INCLUSION_PROOF, 2) from error
-    signed = _verify_signatures(checkpoint, keys)  # (3) to (5)
-    _check_coverage(signed, keys)  # (6)
+    held = _check_coverage(_verify_signatures(checkpoint, keys), keys)  # (3) to (6)
     found: list[Statement | StatementError] = []
     for index, data, path, envelope in zip(indices, entries, paths, envelopes, strict=True):
         try:
@@ -293,7 +292,7 @@ def verify_group(
         except StatementError as error:
             found.append(error)
         else:
-            found.append(_statement(signed, keys, entry, data, index, path))
+            found.append(_statement(held, entry, data, index, path))
     return tuple(found)
 
 
@@ -307,10 +306,8 @@ def verify_head(note: bytes, keys: AgencyKeys) -> tuple[Checkpoint, bool]:
         parsed = parse_note(note)  # (3)
     except EncodingError as error:
         raise StatementError(StatementProblem.BAD_ENCODING, 3) from error
-    signed = _verify_note(parsed, keys)  # (4), (5)
-    _check_coverage(signed, keys)  # (6)
-    origin = signed.checkpoint.origin
-    return signed.checkpoint, keys.history.is_current(origin.gateway, origin.generation, signed.pair)
+    held = _check_coverage(_verify_note(parsed, keys), keys)  # (4) to (6)
+    return held.checkpoint, held.is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,20 +318,27 @@ class _Signed:
     pair: NodePublicPair
 
 
-def _statement(
-    signed: _Signed, keys: AgencyKeys, entry: Entry, data: bytes, index: int, path: tuple[bytes, ...]
-) -> Statement:
-    origin = signed.checkpoint.origin
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The same, and the pair is the one for that size."""
+
+    checkpoint: Checkpoint
+    pair: NodePublicPair
+    is_current: bool
+
+
+def _statement(held: _Held, entry: Entry, data: bytes, index: int, path: tuple[bytes, ...]) -> Statement:
+    origin = held.checkpoint.origin
     return Statement(
-        agency=keys.agency,
+        agency=origin.agency,
         origin=origin,
         entry=entry,
         entry_bytes=data,
         index=index,
         path=path,
-        checkpoint=signed.checkpoint,
-        pair=signed.pair,
-        is_current=keys.history.is_current(origin.gateway, origin.generation, signed.pair),
+        checkpoint=held.checkpoint,
+        pair=held.pair,
+        is_current=held.is_current,
     )
 
 
@@ -408,7 +412,7 @@ def _candidates(origin: Origin, size: int, keys: AgencyKeys) -> Sequence[NodePub
     return sorted(candidates, key=lambda pair: pair != expected)
 
 
-def _check_coverage(signed: _Signed, keys: AgencyKeys) -> None:
+def _check_coverage(signed: _Signed, keys: AgencyKeys) -> _Held:
     # (6) the pair that signed is the one for this size: a retired key signs nothing beyond its last size, whatever
     # time it writes.
     origin, size = signed.checkpoint.origin, signed.checkpoint.size
@@ -418,6 +422,8 @@ def _check_coverage(signed: _Signed, keys: AgencyKeys) -> None:
         raise StatementError(StatementProblem.KEY_NOT_VALID, 6) from error
     if expected != signed.pair:
         _fail(StatementProblem.KEY_NOT_VALID, 6)
+    is_current = keys.history.is_current(origin.gateway, origin.generation, signed.pair)
+    return _Held(signed.checkpoint, signed.pair, is_current)
 
 
 def _check_envelope(entry: Entry, agency: AgencyId, envelope: EnvelopeFacts | None) -> None:

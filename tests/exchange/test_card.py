@@ -197,6 +197,55 @@ def test_a_card_carries_what_came_after_its_anchor_only() -> None:
     assert found.profile.endpoints == ("https://new.bka.de:7443",)
 
 
+def at_the_ceremony(*, revoke: bool = False, new_pair: bool = False) -> tuple[Agency, Card]:
+    """The card that is made with the next anchor, before anything is logged beyond its base."""
+    agency = well_kept()
+    assert agency.profile is not None
+    index = agency.profile.index
+    filler(agency, 2)
+    agency.profile = agency.log.proof(index)
+    agency.next_anchor(revoke=revoke, new_pair=new_pair)
+    return agency, agency.card()
+
+
+@pytest.mark.parametrize("revoke", [False, True])
+def test_a_card_made_at_the_ceremony_is_proved_by_the_base_that_the_root_signed(revoke: bool) -> None:
+    _, card = at_the_ceremony(revoke=revoke)
+    found = parse_card(armour(encode_card(card)))
+    assert found.profile.endpoints == ("https://bka.de:7443",)
+    assert (found.head.size, found.head.root) == (
+        card.anchor.body.gateways[0].base_size,
+        card.anchor.body.gateways[0].base_root,
+    )
+
+
+def test_a_profile_short_of_the_base_is_not_proved_by_it() -> None:
+    agency, card = at_the_ceremony()
+    assert agency.profile is not None
+    short = agency.log.proof(agency.profile.index, agency.log.size - 1)
+    assert problem_with(replace(card, profile=short)) is CardProblem.BAD_PROFILE
+
+
+@pytest.mark.parametrize("change", [{"path": ()}, {"entry": b"no entry"}, {"index": 0}])
+def test_what_does_not_lead_to_the_base_is_not_proved_by_it(change: dict[str, object]) -> None:
+    _, card = at_the_ceremony(revoke=True)
+    bad = replace(card.profile, **change)  # type: ignore[arg-type]
+    assert problem_with(replace(card, profile=bad)) is CardProblem.BAD_PROFILE
+
+
+def test_another_entry_at_the_base_is_no_profile() -> None:
+    agency, card = at_the_ceremony(revoke=True)
+    assert problem_with(replace(card, profile=agency.log.proof(agency.log.size - 1))) is CardProblem.BAD_PROFILE
+
+
+def test_the_head_at_the_base_is_signed_by_the_pair_that_the_anchor_names() -> None:
+    _, card = at_the_ceremony()
+    unsigned = replace(card.profile.checkpoint, timestamp=1)
+    assert problem_with(replace(card, profile=replace(card.profile, checkpoint=unsigned))) is CardProblem.BAD_PROFILE
+    _, renewed = at_the_ceremony(new_pair=True)
+    assert problem_with(renewed) is CardProblem.BAD_PROFILE
+
+
 @given(st.data())
 def test_no_byte_of_a_card_can_be_changed(data: st.DataObject) -> None:
     _, _, good = good_card()

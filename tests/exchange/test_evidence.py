@@ -171,6 +171,14 @@ def test_issued_stored_and_accepted_are_proved_with_what_was_said() -> None:
     assert report.claims[0].at == NOW + 3
 
 
+def test_a_time_that_no_calendar_has_is_none() -> None:
+    ponal, alert = make_agency(PONAL), make_envelope(PONAL, BKA)
+    file = File([ponal], [alert])
+    file.say(ponal, ponal.say(lambda salt, _: Issued(salt, 2**63 - 1, alert.header.envelope_id, alert.envelope_hash)))
+    (claim,) = file.report().claims
+    assert (claim.result, claim.at) == (PROVED, None)
+
+
 def test_without_content_the_ack_still_tells_which_message_was_accepted() -> None:
     report = story().file(content=False).report()
     assert report.verdict is PROVED
@@ -747,6 +755,21 @@ def test_where_one_of_two_histories_stands_the_other_is_the_forgery() -> None:
     found = {one.envelope_id: one.result for one in report.claims if one.claim == "issued"}
     assert found[story().alert.header.envelope_id] is PROVED
     assert list(found.values()).count(CONTRADICTED) == 1
+
+
+def test_a_head_that_contradicts_the_base_of_an_anchor_is_the_forgery() -> None:
+    told = make_story()
+    size = told.ponal.log.size
+    fork = told.ponal.fork(size - 1)
+    other = make_envelope(PONAL, BKA, b"{}", number=8)
+    fork.commit(Issued(told.ponal.salt(), NOW, other.header.envelope_id, other.envelope_hash))
+    told.ponal.next_anchor()
+    file = told.file()
+    file.envelopes.append(other)
+    file.say(told.ponal, fork.proof(size - 1))
+    found = {one.envelope_id: one.result for one in file.report().claims if one.claim == "issued"}
+    assert found[other.header.envelope_id] is CONTRADICTED
+    assert found[told.alert.header.envelope_id] is PROVED
 
 
 # --- the file as a whole ----------------------------------------------------------------------------------------------
