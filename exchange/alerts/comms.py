@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
+from pydantic_core import PydanticCustomError
+
+from exchange.alerts.problems import Problem, pointer
 from exchange.alerts.values import (
     TIME_EXAMPLE,
     Flag,
@@ -21,9 +24,11 @@ from exchange.alerts.values import (
     broken,
     may,
     need,
+    truth_of,
 )
 from exchange.alerts.world import Country, card_number, device_number, phone_e164
 
+_LONGEST = 300
 _ROLES = ("offender_demand", "offender_other", "victim", "family", "negotiator", "pol_exchange", "payment")
 _STATES = ("asked", "granted", "running", "refused", "ended")
 
@@ -41,7 +46,7 @@ class Comms(Part):
 
     id: LocalId = need("id inside the message", "c1")
     type: Annotated[str, In("L29")] = need("what it is", "msisdn")
-    value: Annotated[str, Text(300)] = need("number, address or name", "+573004417722")
+    value: Annotated[str, Text(_LONGEST)] = need("number, address or name", "+573004417722")
     provider: Line | None = may("provider", "Claro")
     country: Country | None = may("country", "CO")
     used_by: LocalId | None = may("used by (id of a person)", "p2")
@@ -84,11 +89,28 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def comms_value(type_: str, value: str, country: str | None) -> str:
-    """The normal form of a value of that type; text of a type without a form of its own stays as it is.
+def normalise_comms(tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Bring every value in `comms` to the normal form of its type, in place; a problem for each that has not that form.
 
-    Raises pydantic's PydanticCustomError with the rule that it breaks.
+    A national telephone number is completed with the entry's country. Not judged is what was shown by a caller and is
+    believed false (`spoofed`): there the point is what it looked like.
     """
+    entries = tree.get("comms")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if not isinstance(entry, dict) or truth_of(entry.get("spoofed")):
+            continue
+        type_, value, country = entry.get("type"), entry.get("value"), entry.get("country")
+        if not isinstance(type_, str) or not isinstance(value, str) or len(value) > _LONGEST:
+            continue  # the model says what is wrong with it
+        try:
+            entry["value"] = _normal(type_, value, country if isinstance(country, str) else None)
+        except PydanticCustomError as error:
+            context = error.context or {}
+            place = pointer("comms", index, "value")
+            yield Problem(place, error.type, str(context.get("said", "")), str(context.get("example", "")))
+
+
+def _normal(type_: str, value: str, country: str | None) -> str:
     if type_ in ("msisdn", "sat_phone"):
         return phone_e164(value, country)
     check = _FORMS.get(type_)

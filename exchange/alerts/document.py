@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from exchange.alerts.codes import nearest
+from exchange.alerts.comms import normalise_comms
 from exchange.alerts.defaults import Defaults, Filling
 from exchange.alerts.faults import problems_from
 from exchange.alerts.header import SmallHeader
@@ -59,6 +60,7 @@ def complete(tree: dict[str, Any], defaults: Defaults, *, kind: str | None = Non
     filling = Filling(filled, defaults)
     filling.fill(table)
     problems += _set_by_node(filled, defaults)
+    problems += normalise_comms(filled)
     document: dict[str, Any] = {}
     try:
         model = table.model.model_validate(filled, extra="forbid")

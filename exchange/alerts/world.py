@@ -121,7 +121,9 @@ def card_number(text: str) -> str:
 
 def plate_key(text: str) -> str:
     """A plate for comparison: NFKC, capital letters, without spaces, hyphens and dots."""
-    return re.sub(r"[\s.·•\u2010-\u2015-]", "", unicodedata.normalize("NFKC", text)).upper()
+    bare = re.sub(r"[\s.·•\u2010-\u2015-]", "", unicodedata.normalize("NFKC", text).upper())
+    # Without the spaces between them two characters may have become one (a letter and its accent).
+    return unicodedata.normalize("NFKC", bare)
 
 
 def _plate_key(text: str) -> str:
