@@ -188,6 +188,16 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                 Finding("peer_suspended", "info", f"{agency} is suspended.", f"tocsin peer resume {agency}", agency)
             )
             continue
+        if peer.conflicting:
+            found.append(
+                Finding(
+                    "anchor_conflict",
+                    "error",
+                    f"{agency} signed two different anchors with one serial; both are kept.",
+                    f"call them; until it is clear: tocsin peer suspend {agency}",
+                    agency,
+                )
+            )
         found.extend(_anchor_findings(peer.anchor, now, agency))
         skew = peer.row.clock_skew_ms
         if skew is not None and abs(skew) > SKEW_WARNING_MS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from exchange.entry import EpochKey, KeyDestroyed, Profile, encode_entry
+from exchange.entry import AuditHead, EpochKey, KeyDestroyed, Profile, encode_entry
 from exchange.policy import OWN_MARKINGS
 from exchange.proof import Proof
 from exchange.round import MAX_ITEMS, MAX_ROUND_BYTES
@@ -35,6 +35,7 @@ class Keyring:
         self._store = store
         self._writer = writer
         self._clock = clock
+        self._audit_head: tuple[int, bytes] | None = None
 
     async def publish_profile(self, config: NodeConfig, *, again: bool = False) -> bool:
         """Log the profile if what it says has changed, or `again` in a new generation. True if it was logged."""
@@ -132,10 +133,24 @@ class Keyring:
         proved = await self._writer.commit_key_change(make, self._identity.signer(new), ops)
         self._identity.keys = add_key_change(self._identity.keys, _proof(proved))
 
+    async def log_audit_head(self) -> bool:
+        """Put the head of the audit log into the signed log when it has moved: nobody rewrites it unseen."""
+        size, root = self._writer.audit_head
+        if size == 0 or self._audit_head == (size, root):
+            return False
+
+        def make(time: int, salt: bytes) -> bytes:
+            return encode_entry(AuditHead(salt=salt, time=time, size=size, root=root))
+
+        await self._writer.commit(Change(entries=(EntryDraft("", make),), ops=lambda _: []))
+        self._audit_head = (size, root)
+        return True
+
     async def keep(self, pair_since: int) -> bool:
         """Everything that is due now. True if the card is to be rebuilt."""
         await self.publish_epoch_keys()
         await self.destroy_epoch_keys()
+        await self.log_audit_head()
         if self._clock() - pair_since >= NODE_KEY_LIFE_MS:
             await self.rotate_node_pair()
             return True

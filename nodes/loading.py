@@ -100,7 +100,14 @@ async def load_peers(startup: Startup, store: Store) -> Peers:
         if peer is not None:
             head = _head(unreconciled)
             peer.unreconciled[(head.gateway, head.generation, head.size)] = head
+    for peer in peers:
+        peer.conflicting = conflict_meta(peer.agency) in startup.meta
     return peers
+
+
+def conflict_meta(agency: AgencyId) -> str:
+    """Where the second of two anchors of one serial is kept: a proof against whoever signed both."""
+    return f"anchor_conflict/{agency}"
 
 
 async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:

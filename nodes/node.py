@@ -20,13 +20,14 @@ from exchange.round import Group, Hello, Result, Round, decode_round, encode_rou
 from exchange.statement import add_key_change, build_agency_keys
 from keys.anchor import anchor_from_wire, anchor_to_wire
 from keys.encoding import encode
-from keys.errors import AnchorError, EncodingError, KeysError
+from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
 from keys.ids import AgencyId
 from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
 from nodes.identity import Identity
 from nodes.intake import Intake, Taken
 from nodes.ledger import Ledger
+from nodes.loading import conflict_meta
 from nodes.metrics import Metrics
 from nodes.outflow import LEASE_MS, Item, Outflow
 from nodes.peers import Peer, Peers
@@ -38,6 +39,7 @@ from nodes.store.contract import (
     Op,
     PutAnchor,
     PutKeyChange,
+    PutMeta,
     PutPeer,
     PutRecipient,
     ReleaseDue,
@@ -322,7 +324,12 @@ class Node:
                         PutPeer(peer.row),
                         PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor))),
                     ]
-            except (AnchorError, EncodingError, ExchangeError):
+            except AnchorError as error:
+                self._metrics.items_dropped.add(error.reason.value)
+                if error.reason is AnchorProblem.CONFLICT and not peer.conflicting:
+                    peer.conflicting = True
+                    ops.append(PutMeta(conflict_meta(peer.agency), encode(spoken.anchor)))
+            except (KeysError, ExchangeError):
                 self._metrics.items_dropped.add("key_not_valid")
         for proof in spoken.key_changes:
             try:

@@ -19,6 +19,7 @@ from keys.ids import AgencyId, GatewayName
 from keys.safety_code import codes_equal, normalise_code, safety_code
 from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes.errors import OperationError
+from nodes.loading import conflict_meta
 from nodes.local_api import Answer, Document
 from nodes.peers import Head, Peer, Peers
 from nodes.reading import timestamp
@@ -30,6 +31,7 @@ from nodes.store.contract import (
     PeerRow,
     PutAnchor,
     PutKeyChange,
+    PutMeta,
     PutPeer,
     PutPeerHead,
     Store,
@@ -66,7 +68,7 @@ class PeerBook:
             raise OperationError("invalid_card", "this is our own card", "add the card of the other agency")
         peer = self._peers.get(agency)
         if peer is not None and peer.trust is not Trust.REMOVED:
-            self._judge(peer, card)
+            await self._judge(peer, card)
             if peer.trust is Trust.SUSPENDED and code:
                 raise OperationError("peer_not_usable", f"{agency} is suspended here", f"tocsin peer resume {agency}")
         trust = (
@@ -163,7 +165,7 @@ class PeerBook:
                 "ask for the file again; it begins with -----BEGIN TOCSIN CARD-----",
             ) from error
 
-    def _judge(self, peer: Peer, card: VerifiedCard) -> AnchorVerdict:
+    async def _judge(self, peer: Peer, card: VerifiedCard) -> AnchorVerdict:
         try:
             return judge_anchor(peer.anchor, card.keys.anchors[-1])
         except AnchorError as error:
@@ -177,6 +179,9 @@ class PeerBook:
                 raise OperationError(
                     "rollback", f"this card of {peer.agency} is older than the pinned one", "ask for the newest card"
                 ) from error
+            second = encode(anchor_to_wire(card.keys.anchors[-1]))
+            await self._writer.commit(Change.of(PutMeta(conflict_meta(peer.agency), second)))
+            peer.conflicting = True
             raise OperationError(
                 "anchor_conflict",
                 f"{peer.agency} signed two different anchors with one serial",

@@ -82,6 +82,7 @@ class Peer:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     flash_waiting: bool = False
+    conflicting: bool = False  # it signed two anchors with one serial
     recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then
 
     @property

@@ -25,6 +25,7 @@ _CASE_TAG = b"case"
 # Sealed small columns are padded to this step, so that their length does not tell "accepted" from "rejected" or one
 # name from another.
 _PAD_STEP = 256
+_CONTENT_STEP = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ class Vault:
             shown=shown,
             case_tag=self.case_tag(headline.case_id),
             wrapped_key=key.wrapped,
-            sealed_headline=key.seal(_padded(asdict(headline)), _HEADLINE),
-            sealed_content=key.seal(content, _CONTENT),
+            sealed_headline=key.seal(_padded(asdict(headline)), _of(_HEADLINE, sender, message_id)),
+            sealed_content=key.seal(_filled(content), _of(_CONTENT, sender, message_id)),
         )
         return row, key
 
@@ -102,13 +103,15 @@ class Vault:
         """The headline, or None once the message is erased."""
         if row.wrapped_key is None:
             return None
-        return StoredHeadline(**_unpadded(self._at_rest.unwrap(row.wrapped_key).open(row.sealed_headline, _HEADLINE)))
+        key = self._at_rest.unwrap(row.wrapped_key)
+        return StoredHeadline(**_unpadded(key.open(row.sealed_headline, _of(_HEADLINE, row.sender, row.message_id))))
 
     def content(self, row: MessageRow) -> bytes | None:
         """The message bytes as committed, or None once erased."""
         if row.wrapped_key is None:
             return None
-        return self._at_rest.unwrap(row.wrapped_key).open(row.sealed_content, _CONTENT)
+        key = self._at_rest.unwrap(row.wrapped_key)
+        return _unfilled(key.open(row.sealed_content, _of(_CONTENT, row.sender, row.message_id)))
 
     def key_of(self, row: MessageRow) -> ContentKey | None:
         """The content key of a stored message, or None once erased."""
@@ -138,14 +141,15 @@ class Vault:
             carrier_id=carrier_id,
             at=body.at,
             wrapped_key=key.wrapped,
-            sealed_body=key.seal(_padded(asdict(body)), _ACK),
+            sealed_body=key.seal(_padded(asdict(body)), _of(_ACK, by, carrier_id)),
         )
 
     def ack(self, row: AckRow) -> AckBody | None:
         """What was said, or None once erased."""
         if row.wrapped_key is None:
             return None
-        return AckBody(**_unpadded(self._at_rest.unwrap(row.wrapped_key).open(row.sealed_body, _ACK)))
+        key = self._at_rest.unwrap(row.wrapped_key)
+        return AckBody(**_unpadded(key.open(row.sealed_body, _of(_ACK, row.by, row.carrier_id))))
 
     def draft_row(self, draft_id: MessageId, updated_at: int, body: dict[str, Any]) -> DraftRow:
         """An analyst's unfinished message."""
@@ -158,6 +162,21 @@ class Vault:
     def audit_entry(self, body: dict[str, Any]) -> bytes:
         """An entry of the audit log: who did what to which message, sealed (LED art. 25)."""
         return self._at_rest.seal(_padded(body), _AUDIT)
+
+
+def _of(purpose: bytes, sender: AgencyId, message_id: MessageId) -> bytes:
+    """Binds a sealed column to its message: whoever can write the file cannot pass one message off as another."""
+    return b"/".join((purpose, sender.encode(), message_id))
+
+
+def _filled(content: bytes) -> bytes:
+    """Content with its length before it, filled up: the file shows a size class and not the length."""
+    whole = len(content).to_bytes(4, "big") + content
+    return whole + bytes(-len(whole) % _CONTENT_STEP)
+
+
+def _unfilled(data: bytes) -> bytes:
+    return data[4 : 4 + int.from_bytes(data[:4], "big")]
 
 
 def _padded(body: dict[str, Any]) -> bytes:

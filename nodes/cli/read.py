@@ -19,7 +19,7 @@ from nodes.errors import OperationError
 
 @click.command
 @click.option("--unacknowledged", is_flag=True, help="Only what nobody has accepted or rejected yet.")
-@click.option("--all", "all_", is_flag=True, help="Also what is expired, superseded or closed.")
+@click.option("--all", "all_", is_flag=True, help="Also what is expired or superseded.")
 @click.option("--since", metavar="T", help="Received since: a time with its offset, or a distance such as 24h.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the newest.")
 @click.pass_obj
@@ -27,7 +27,21 @@ def inbox(invocation: Invocation, unacknowledged: bool, all_: bool, since: str |
     """List what was received. Listing opens nothing: only `show` tells the sender that somebody looked."""
     after = None if since is None else parse_time("--since", since, datetime.now(UTC), past=True)
     arguments = {"unacknowledged": unacknowledged, "all": all_, "since": after, "limit": limit}
-    return invocation.show(invocation.ask("inbox", arguments), view_inbox)
+
+    def view(document: Document, page: Page) -> None:
+        messages = document["messages"] if all_ else [entry for entry in document["messages"] if _is_live(entry)]
+        view_inbox({**document, "messages": messages}, page)
+        hidden = len(document["messages"]) - len(messages)
+        if hidden:
+            page.line(f"{hidden} superseded or expired not listed: --all")
+
+    return invocation.show(invocation.ask("inbox", arguments), view)
+
+
+def _is_live(entry: Document) -> bool:
+    """What a person at the desk need look at; the JSON document always has everything."""
+    expires = entry["expires_at"]
+    return not entry["superseded_by"] and (expires is None or datetime.fromisoformat(expires) > datetime.now(UTC))
 
 
 @click.command

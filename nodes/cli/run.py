@@ -16,11 +16,12 @@ from nodes.cli.invocation import Invocation
 @click.pass_obj
 def command(invocation: Invocation, ready_fd: int | None) -> int:
     """Run the node until SIGTERM; a second one ends it at once."""
+    from nodes.config import load_config
     from nodes.daemon import Ready, run_daemon
     from nodes.logging import configure
 
     passphrase = invocation.passphrase()
-    configure("debug" if invocation.verbosity else "info")
+    configure("debug" if invocation.verbosity else load_config(invocation.directory).log_level.value)
 
     def on_ready(ready: Ready) -> None:
         line = json.dumps(ready.document(), ensure_ascii=False)
