@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from exchange.card import armour, encode_card, make_card
+from exchange.log import inclusion_path
+from exchange.proof import Proof
 from exchange.statement import build_agency_keys
 from keys.anchor import Anchor, GatewayEntry, anchor_to_wire, make_anchor
 from keys.encoding import encode
@@ -22,9 +24,10 @@ from nodes.daemon import key_file_error, wall_clock
 from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
 from nodes.errors import OperationError
 from nodes.identity import Identity
-from nodes.loading import load_identity
+from nodes.loading import load_identity, stored_checkpoint
 from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor
 from nodes.store.sqlite import SqliteStore
+from nodes.store.tiles import TileCache
 
 Document = dict[str, object]
 
@@ -84,12 +87,12 @@ async def _sign(
             )
         state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
         anchor = _anchor(identity, config, root, state, revoke=revoke)
+        card = await _card(identity, anchor, store, state)
         if not revoke:
             row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
             await store.commit(Batch(ops=[PutAnchor(row)]))
     finally:
         await store.close()
-    card = _card(identity, anchor)
     write_whole(output, card.encode())
     if not revoke:
         write_whole(layout.card, card.encode())
@@ -128,12 +131,16 @@ def _anchor(identity: Identity, config: NodeConfig, root: RootKeyPair, state: Lo
     )
 
 
-def _card(identity: Identity, anchor: Anchor) -> str:
+async def _card(identity: Identity, anchor: Anchor, store: SqliteStore, state: LogState) -> str:
+    """The card under the new anchor: its profile is proved to exactly the head that the anchor makes its base."""
     profile = identity.profile
-    if profile is None:
+    if profile is None or state.checkpoint is None:
         raise OperationError("wrong_state", "the card is not made yet", "start the node once: tocsin run")
+    entry, index = profile.proof.entry, profile.proof.index
+    path = await TileCache(store).run(state.log, lambda tiles: inclusion_path(tiles, state.size, index))
+    proof = Proof(entry, index, path, stored_checkpoint(state.checkpoint, identity.agency))
     keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
-    return armour(encode_card(make_card(keys, profile.proof, identity.opened)))
+    return armour(encode_card(make_card(keys, proof, identity.opened)))
 
 
 def _open(layout: Layout, passphrase: str) -> KeyStore:

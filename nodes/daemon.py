@@ -280,7 +280,7 @@ class Daemon:
             self._api = api
             stack.push_async_callback(api.drain)
             self._listen = format_listen((config.listen[0], port))
-        if await self._keyring.publish_profile(config):
+        if await self._keyring.publish_profile(config, again=self._is_profile_below_base()):
             self._write_card()
         if await self._keyring.keep(self._pair_since):
             self._write_card()
@@ -497,6 +497,16 @@ class Daemon:
 
     def _is_disk_low(self) -> bool:
         return self._free_bytes is not None and self._free_bytes < self._config.disk.floor_bytes
+
+    def _is_profile_below_base(self) -> bool:
+        """After a new anchor the profile is logged again, so that cards prove it under the pair that the anchor
+        names.
+        """
+        profile, gateway = self._identity.profile, self._identity.anchor.body.gateway(self._identity.gateway)
+        if profile is None or gateway is None:
+            return False
+        head = profile.proof.checkpoint
+        return (head.origin.generation, head.size) <= (gateway.generation, gateway.base_size)
 
     def _check_writable(self, precedence: str) -> None:
         if self._is_read_only():

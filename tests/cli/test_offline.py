@@ -13,7 +13,7 @@ from exchange.checkpoint import sign_checkpoint
 from exchange.entry import Entry, Issued, Profile, encode_entry
 from exchange.envelope import Header, body_hash, encode_header, envelope_hash
 from exchange.evidence import EnvelopeItem, build_evidence
-from exchange.log import leaf_hash
+from exchange.log import inner_hash, leaf_hash
 from exchange.proof import Proof
 from exchange.statement import AgencyKeys, build_agency_keys
 from keys.ids import EnvelopeId, Origin
@@ -31,11 +31,15 @@ def keys_of(root: str = "root") -> AgencyKeys:
     return build_agency_keys([anchor(root=root)], ())
 
 
-def proof_of(entry: Entry) -> Proof:
-    """The only entry of a log, under a head of size 1."""
+def proof_of(entry: Entry, *before: bytes) -> Proof:
+    """The last entry of a log of one leaf, or of two: a log that showed two heads of one size would contradict
+    itself.
+    """
     encoded = encode_entry(entry)
-    checkpoint = sign_checkpoint(Origin(BKA, GW1, 1), 1, leaf_hash(encoded), NOW // 1000, node_pair())
-    return Proof(entry=encoded, index=0, path=(), checkpoint=checkpoint)
+    root = leaf_hash(encoded) if not before else inner_hash(before[0], leaf_hash(encoded))
+    size = 1 + len(before)
+    checkpoint = sign_checkpoint(Origin(BKA, GW1, 1), size, root, NOW // 1000, node_pair())
+    return Proof(entry=encoded, index=size - 1, path=before, checkpoint=checkpoint)
 
 
 def evidence(time: int = NOW, root: str = "root") -> bytes:
@@ -64,7 +68,7 @@ def evidence(time: int = NOW, root: str = "root") -> bytes:
 
 def card(root: str = "root") -> str:
     profile = Profile(seed("salt")[:16], NOW, ("https://192.0.2.1:7443",), (), ("de",), "+4961155123", 1 << 20, 256, ())
-    return armour(encode_card(make_card(keys_of(root), proof_of(profile), ())))
+    return armour(encode_card(make_card(keys_of(root), proof_of(profile, leaf_hash(b"first")), ())))
 
 
 class Reader:

@@ -1,0 +1,45 @@
+"""The agency root off line: exported, read back, and used to sign the next anchor (DESIGN 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.system.agencies import Node, until
+
+
+def test_the_root_leaves_the_machine_and_signs_the_next_anchor_from_its_file(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    bogota, berlin = pair
+    first = bogota.post("bka.de", "--wait", "30")
+    assert {finding["code"] for finding in bogota.ok("status")["findings"]} >= {"root_online"}
+    bogota.stop()
+    root, card = tmp_path / "root", tmp_path / "card"
+
+    bogota.ok("keys", "export-root", "-o", str(root))
+    again = bogota.cli("keys", "export-root", "-o", str(tmp_path / "other"))
+    anchored = bogota.ok("keys", "anchor", "--root", str(root), "-o", str(card))
+
+    assert again.document["error"]["code"] == "wrong_state"
+    assert (anchored["serial"], anchored["safety_code"]) == (2, bogota.code)
+    assert root.stat().st_mode & 0o077 == 0
+    bogota.start()
+    assert "root_online" not in {finding["code"] for finding in bogota.ok("status")["findings"]}
+    updated = berlin.ok("peer", "add", str(card))
+    assert (updated["trust"], updated["serial"]) == ("trusted", 2)
+    second = bogota.post("bka.de", "--wait", "30")
+    until(lambda: bogota.state(second["message_id"], "bka.de") == "stored", "delivery under the new anchor")
+    assert {entry["message_id"] for entry in berlin.inbox()} == {first["message_id"], second["message_id"]}
+    newer = berlin.ok("peer", "add", str(bogota.directory / "card.tocsin"))
+    assert newer["serial"] == 2
+
+
+def test_a_peer_that_was_not_given_the_new_anchor_gets_it_in_a_round(pair: tuple[Node, Node], tmp_path: Path) -> None:
+    bogota, berlin = pair
+    bogota.stop()
+    root = tmp_path / "root"
+    bogota.ok("keys", "export-root", "-o", str(root))
+    bogota.ok("keys", "anchor", "--root", str(root), "-o", str(tmp_path / "card"))
+    bogota.start()
+    bogota.post("bka.de", "--wait", "30")
+    until(lambda: berlin.ok("peer", "show", "ponal.co")["serial"] == 2, "the new anchor")
