@@ -46,7 +46,7 @@ def _changes(old: Any, new: Any, path: tuple[str | int, ...], filled: frozenset[
         for name in {**old, **new}:
             place = pointer(*path, name)
             if new.get(name) is None:
-                if old.get(name) is not None and place not in filled:
+                if old.get(name) is not None and not _is_filled(old[name], (*path, name), filled):
                     yield place
             elif old.get(name) is None:
                 yield place
@@ -68,8 +68,20 @@ def _list_changes(old: list[Any], new: list[Any], path: tuple[str | int, ...], f
             yield from _changes(earlier[key], item, (*path, index), filled)
         else:
             yield pointer(*path, index)
-    if set(earlier) - kept:
+    gone = (place for place, item in enumerate(old) if _key(place, item) not in kept)
+    if any(not _is_filled(old[place], (*path, place), filled) for place in gone):
         yield pointer(*path)
+
+
+def _is_filled(value: Any, path: tuple[str | int, ...], filled: frozenset[str]) -> bool:
+    """True if the node filled this in, or everything inside it."""
+    if pointer(*path) in filled:
+        return True
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(_is_filled(value[name], (*path, name), filled) for name in value)
+    )
 
 
 def _key(index: int, item: Any) -> str | int:

@@ -46,7 +46,7 @@ class Comms(Part):
 
     id: LocalId = need("id inside the message", "c1")
     type: Annotated[str, In("L29")] = need("what it is", "msisdn")
-    value: Annotated[str, Text(_LONGEST)] = need("number, address or name", "+573004417722")
+    value: Annotated[str, Text(_LONGEST)] = need("number, address or name", "+573000000417")
     provider: Line | None = may("provider", "Claro")
     country: Country | None = may("country", "CO")
     used_by: LocalId | None = may("used by (id of a person)", "p2")

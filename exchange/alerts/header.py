@@ -47,7 +47,7 @@ def _schema(text: str) -> str:
 class DutyContact(Part):
     """Whom the recipient can reach at any hour."""
 
-    phone: Phone | None = may("telephone, E.164", "+573004417722")
+    phone: Phone | None = may("telephone, E.164", "+573000000417")
     secure_address: Line | None = may("address on a secure network", "siena:CO-PONAL-SPOC")
     languages: list[Language] | None = may("languages spoken there", ["es", "en"])
     available_24x7: Flag | None = may("answers at any hour", True)
@@ -61,7 +61,7 @@ class Originator(Part):
     agency_name: Line = need("its name", "Policía Nacional de Colombia")
     unit: Line | None = may("its unit", "GAULA Cúcuta")
     officer_ref: Short = need("pseudonym of the officer", "duty-07")
-    duty_contact: DutyContact = need("whom to telephone", {"phone": "+573004417722", "available_24x7": True})
+    duty_contact: DutyContact = need("whom to telephone", {"phone": "+573000000417", "available_24x7": True})
     central_authority: Line | None = may("central authority for mutual legal assistance", "Fiscalía General")
 
 

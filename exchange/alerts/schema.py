@@ -57,11 +57,15 @@ class _Generator(GenerateJsonSchema):
         filled = _filled_fields()
         _tidy(made, filled.get("", set()))
         for name, inner in made.get("$defs", {}).items():
-            _tidy(inner, filled.get(name, set()))
+            _tidy(inner, filled.get(name, set()), nulls=name in _SAYS_NULL)
         return made
 
 
-def _tidy(schema: dict[str, Any], filled: set[str]) -> None:
+# Objects that say of each field that it is not given, instead of leaving it out.
+_SAYS_NULL = {"AckBody"}
+
+
+def _tidy(schema: dict[str, Any], filled: set[str], *, nulls: bool = False) -> None:
     """One object's schema, in place."""
     schema["additionalProperties"] = False
     required = [name for name in schema.get("required", ()) if name not in filled]
@@ -69,7 +73,8 @@ def _tidy(schema: dict[str, Any], filled: set[str]) -> None:
     if required:
         schema["required"] = required
     for name, inner in schema.get("properties", {}).items():
-        _without_null(inner)
+        if not nulls:
+            _without_null(inner)
         if name in filled:
             inner["x-tocsin-filled"] = True
 

@@ -73,7 +73,7 @@ locations:
 # comms:
 #   - id: c1
 #     type: msisdn
-#     value: +573004417722
+#     value: +573000000417
 #     role: offender_demand
 
 requested_actions:

@@ -92,9 +92,9 @@ def phone_e164(text: str, country: str | None = None) -> str:
         number = phonenumbers.parse(text, None if country in (None, "unknown") else country)
     except phonenumbers.NumberParseException:
         message = f"{text!r} is no telephone number with + and the country's calling code"
-        raise broken("e164", message, "+573004417722") from None
+        raise broken("e164", message, "+573000000417") from None
     if number.extension or not phonenumbers.is_possible_number(number):
-        raise broken("e164", f"{text!r}: no telephone number of that country has this length", "+573004417722")
+        raise broken("e164", f"{text!r}: no telephone number of that country has this length", "+573000000417")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
