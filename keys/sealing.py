@@ -176,8 +176,6 @@ class AtRestKey:
 
     def unwrap(self, wrapped: bytes) -> ContentKey:
         """The content key of a row. Raises CannotOpenError."""
-        if len(wrapped) != WRAPPED_KEY_BYTES:
-            raise CannotOpenError
         return ContentKey(_gcm_open(self._wrap, wrapped, b"content key"), wrapped)
 
     def seal(self, plaintext: bytes, purpose: bytes) -> bytes:

@@ -186,7 +186,7 @@ class KeyHistory:
     def is_current(self, gateway: str, generation: int, pair: NodePublicPair) -> bool:
         """Whether `pair` speaks at the open end of that log and nothing known has replaced it (PROTOCOL §7.1)."""
         spans = self.pairs(gateway, generation)
-        return bool(spans) and spans[-1].last_size is None and spans[-1].pair == pair == self.current_pair(gateway)
+        return bool(spans) and spans[-1].pair == pair == self.current_pair(gateway)
 
     def current_pair(self, gateway: str) -> NodePublicPair | None:
         """The one pair of the gateway that nothing has replaced; None if it is unknown or speaks no more."""

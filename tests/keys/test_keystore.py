@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
 import stat
 from collections.abc import Callable, Iterator
@@ -438,7 +439,7 @@ class Disk:
     synced is empty, and the renames and unlinks of a directory that was not synced have not happened.
     """
 
-    CALLS = ("open", "fsync", "replace", "unlink")
+    CALLS = ("open", "fsync", "replace", "unlink", "mkdir")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cut_at: int | None, *, after: bool, lose: bool) -> None:
         self.calls: list[str] = []
@@ -446,7 +447,7 @@ class Disk:
         self._cut_at, self._after, self._lose = cut_at, after, lose
         self._real = {name: getattr(os, name) for name in self.CALLS}
         self._unsynced: set[int] = set()  # inodes written, content not yet durable
-        self._undo: list[Callable[[], None]] = []  # of directory entries not yet durable, last first when undone
+        self._undo: list[tuple[int, Callable[[], object]]] = []  # of entries not yet durable, with their directory
         for name in self.CALLS:
             monkeypatch.setattr(f"keys.keystore.os.{name}", self._wrapped(name))
 
@@ -470,23 +471,29 @@ class Disk:
             new, path = args
             old = path.read_bytes() if path.exists() else None
             real(new, path)
-            self._undo.append(lambda: path.unlink(missing_ok=True) if old is None else self._put_back(path, old))
+            self._not_durable(path, lambda: path.unlink() if old is None else self._put_back(path, old))
             return None
         if name == "unlink":
             (path,) = args
             old = path.read_bytes()  # raises FileNotFoundError as unlink would
             real(path)
-            self._undo.append(lambda: self._put_back(path, old))
+            self._not_durable(path, lambda: self._put_back(path, old))
+            return None
+        if name == "mkdir":
+            real(*args, **kwargs)
+            self._not_durable(args[0], lambda: shutil.rmtree(args[0]))
             return None
         result = real(*args, **kwargs)
         if name == "open" and args[1] & os.O_CREAT:
             self._unsynced.add(os.fstat(result).st_ino)
         if name == "fsync":
             status = os.fstat(args[0])
-            if stat.S_ISDIR(status.st_mode):
-                self._undo.clear()
+            self._undo = [(directory, undo) for directory, undo in self._undo if directory != status.st_ino]
             self._unsynced.discard(status.st_ino)
         return result
+
+    def _not_durable(self, path: Path, undo: Callable[[], object]) -> None:
+        self._undo.append((os.stat(path.parent).st_ino, undo))
 
     def _put_back(self, path: Path, content: bytes) -> None:
         descriptor = self._real["open"](path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -500,10 +507,10 @@ class Disk:
     def come_back(self, directory: Path) -> None:
         """What is on the disk when the machine is on again."""
         if self._lose:
-            for file in directory.iterdir():
+            for file in directory.iterdir() if directory.exists() else ():
                 if file.is_file() and os.stat(file).st_ino in self._unsynced:
                     file.write_bytes(b"")
-            for undo in reversed(self._undo):
+            for _, undo in reversed(self._undo):
                 undo()
 
 
