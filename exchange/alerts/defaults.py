@@ -146,11 +146,11 @@ class Filling:
         self._put(tree, (), "message_id", defaults.message_id)
         self._put(tree, (), "case_id", defaults.case_id)
         self._put(tree, (), "revision", defaults.revision)
-        if defaults.references:
-            given = tree.get("references")
+        given = tree.get("references", [])
+        if defaults.references and isinstance(given, list):
             own = [_reference(reference) for reference in defaults.references]
             # The analyst may point at further messages; which one is superseded is the node's knowledge.
-            tree["references"] = own + (given if isinstance(given, list) else [])
+            tree["references"] = own + given
             self.places += [pointer("references", index) for index in range(len(own))]
         self._put(tree, (), "status", "actual")
         if defaults.precedence is not None and kind.standing is not Standing.FIRST:

@@ -70,7 +70,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
     match error["type"]:
         case "missing":
             field = _field_at(model, place)
-            return Problem(path, "required", f"{place[-1]} is required: {_described(field)}", _example(field))
+            said = "" if field is None else f": {_described(field)}"
+            return Problem(path, "required", f"{place[-1]} is required{said}", _example(field))
         case "extra_forbidden":
             return _unknown_field(model, place, path)
         case kind if kind in _TYPES:
@@ -82,12 +83,10 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
             return Problem(path, kind, error["msg"], str(context.get("example", "")) or _example(field))
 
 
-def _described(field: FieldInfo | None) -> str:
-    if field is None:
-        return "this field"
+def _described(field: FieldInfo) -> str:
     lists = [marker for marker in _markers(field) if isinstance(marker, In)]
     of = f", a code of list {' or '.join(lists[0].lists)}" if lists else ""
-    return f"{field.description or 'this field'}{of}"
+    return f"{field.description}{of}"
 
 
 def _markers(field: FieldInfo) -> list[Any]:

@@ -5,12 +5,14 @@ Handling is part of the message and replaced as a whole: a marking beside the me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from exchange.alerts.codes import code_list
 from exchange.alerts.problems import MARKING_RULE, Problem
 from exchange.alerts.values import (
+    AGENCY_ID,
     TIME_EXAMPLE,
     Flag,
     In,
@@ -36,9 +38,7 @@ _EVIDENCE: Final = ("no", "with_consent", "yes")
 
 
 def _agency_or_country(text: str) -> str:
-    if not is_country(text) and not (
-        3 <= len(text) <= 64 and text.strip("abcdefghijklmnopqrstuvwxyz0123456789.-") == ""
-    ):
+    if not is_country(text) and re.fullmatch(AGENCY_ID, text) is None:
         raise broken("agency_or_country", f"{text!r} is neither an agency id nor a country", "bka.de")
     return text
 

@@ -88,5 +88,3 @@ def _without_null(schema: dict[str, Any]) -> None:
     if len(choices) == 1:
         del schema["anyOf"]
         schema.update({**choices[0], **schema})
-    elif choices:
-        schema["anyOf"] = choices

@@ -11,6 +11,7 @@ the lax and strict modes of pydantic are the switch:
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, Union
 
@@ -52,12 +53,12 @@ def broken(rule: str, message: str, example: str = "") -> PydanticCustomError:
     return PydanticCustomError(rule, "{said}", {"said": message, "example": example})
 
 
-class Value:
+class Value(ABC):
     """A marker in `Annotated`: builds the two entrances of a type."""
 
+    @abstractmethod
     def lax(self, value: Any) -> Any:
         """The typed value that an analyst's value means. Raises what `broken` makes."""
-        raise TypeError(value)
 
     strict: CoreSchema
     json: Mapping[str, Any]
@@ -99,8 +100,6 @@ def _named(value: Any) -> str:
             return "a list"
         case dict():
             return "an object"
-        case None:
-            return "null"
         case _:
             return "text"
 
@@ -318,11 +317,11 @@ def matching(rule: str, pattern: str, message: str, example: str) -> Callable[[s
 
 _CASE_ID = r"[A-Z]{2}[A-Z0-9-]{1,20}/[0-9]{4}/[A-Z0-9-]{1,20}"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_AGENCY = r"[a-z0-9.-]{3,64}"
+AGENCY_ID = r"[a-z0-9.-]{3,64}"
 
 _case_id = matching("case_id", _CASE_ID, "a case id is PREFIX/YEAR/NUMBER", "CO-PONAL/2026/000017")
 _uuid = matching("uuid", _UUID, "a UUID in lower case is wanted", "0193a5b2-7c1e-4d3a-9f00-1234567890ab")
-_agency = matching("agency_id", _AGENCY, "an agency id is 3 to 64 of a-z, 0-9, dot, hyphen", "bka.de")
+_agency = matching("agency_id", AGENCY_ID, "an agency id is 3 to 64 of a-z, 0-9, dot, hyphen", "bka.de")
 _sha256 = matching("sha256", r"[0-9a-f]{64}", "64 hexadecimal digits in lower case are wanted", "9f86d081…")
 _pointer = matching("json_pointer", r"(?:/(?:[^~/]|~[01])*)*", "a JSON Pointer is wanted", "/persons/0/status")
 _local_id = matching(
@@ -340,7 +339,7 @@ Duration = Annotated[str, Rule(_duration, format="duration")]
 Zone = Annotated[str, Rule(_zone, examples=["America/Bogota"])]
 CaseId = Annotated[str, Rule(_case_id, always=True, pattern=f"^{_CASE_ID}$")]
 MessageUuid = Annotated[str, Rule(_uuid, always=True, pattern=f"^{_UUID}$")]
-AgencyName = Annotated[str, Rule(_agency, always=True, pattern=f"^{_AGENCY}$")]
+AgencyName = Annotated[str, Rule(_agency, always=True, pattern=f"^{AGENCY_ID}$")]
 Sha256 = Annotated[str, Rule(_sha256, always=True, pattern="^[0-9a-f]{64}$")]
 KindName = Annotated[str, Rule(_kind, always=True, pattern="^[a-z][a-z_]{0,31}$")]
 Pointer = Annotated[str, Rule(_pointer, format="json-pointer")]

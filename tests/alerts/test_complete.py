@@ -165,6 +165,11 @@ def test_what_the_node_alone_can_know_is_not_the_analyst_s_to_say(path: str, val
     assert found(changed(put(path, value))) == {(path, "set_by_node")}
 
 
+def test_another_version_of_the_vocabulary_is_not_written() -> None:
+    assert found(changed(put("/schema", "kxa/2.0"))) == {("/schema", "schema")}
+    assert completed(changed(put("/schema", "kxa/1.0"))).document["schema"] == "kxa/1.0"
+
+
 @pytest.mark.parametrize(
     ("confirmation", "phase"),
     [

@@ -43,6 +43,15 @@ def test_a_name_that_is_not_exported_is_not_there() -> None:
         exchange.alerts.nothing  # noqa: B018 # looking it up is the test
 
 
+def test_a_file_is_parsed_without_the_models(children: Children) -> None:
+    program = (
+        "import sys; from exchange.alerts.input import parse_input; parse_input(b'kind: alert');"
+        "print('pydantic' in sys.modules)"
+    )
+    result = children.run([sys.executable, "-c", program], cwd=ROOT)
+    assert result.stdout.decode().split() == ["False"], result.stderr.decode()
+
+
 def test_yaml_is_not_loaded_for_json(children: Children) -> None:
     program = (
         'import sys; from exchange.alerts import parse_input; parse_input(b\'{"kind": "alert"}\');'

@@ -52,6 +52,14 @@ def test_no_media_and_an_authorised_appeal_contradict_each_other() -> None:
     assert found(tree) == {("/incident/media/state", "marking_contradiction")}
 
 
+def test_it_may_be_passed_on_to_agencies_and_countries_that_are_named() -> None:
+    assert found(marked(onward={"allowed": "listed", "list": ["bka.de", "VE", "XK"]})) == set()
+    assert found(marked(onward={"allowed": "listed", "list": ["bka.de", "the BKA", "ve"]})) == {
+        ("/handling/onward/list/1", "agency_or_country"),
+        ("/handling/onward/list/2", "agency_or_country"),
+    }
+
+
 def test_an_exercise_that_says_so_is_none() -> None:
     assert found({**marked(caveats=["EXERCISE"]), "status": "exercise"}) == set()
 

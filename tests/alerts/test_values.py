@@ -144,6 +144,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     (f"{PERSON}/names/0/lang", "xq", "language"),
     (f"{PERSON}/names/0/lang", "Spanish", "language"),
     (f"{PERSON}/names/0/script", "Latin", "script"),
+    (f"{PERSON}/health/medication/needed_every", "8h", "duration"),
+    (f"{PERSON}/health/medication/needed_every", "P", "duration"),
+    (f"{PERSON}/health/medication/needed_every", "PT", "duration"),
     (f"{PERSON}/id", "1", "local_id"),
     (f"{PLACE}/country", "co", "country"),
     (f"{PLACE}/country", "COL", "country"),
@@ -168,6 +171,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 def test_a_value_that_breaks_a_rule_is_refused_by_it(path: str, value: Any, broken: str) -> None:
     tree = furnished()
     tree["persons"][0]["nationalities"] = ["COL"]
+    tree["persons"][0]["health"] = {"medication": {"name": "insulin"}}
     assert broken in {rule for place, rule in found(changed(put(path, value), tree)) if place == path}
 
 
@@ -196,6 +200,27 @@ def test_a_number_or_address_has_the_form_of_its_type(type_: str, value: str, br
     assert found(tree) == {(f"{COMMS}/value", broken)}
     tree["comms"][0]["spoofed"] = True
     assert found(tree) == set()
+
+
+def test_what_is_no_text_at_all_is_left_to_the_model() -> None:
+    for entry in ({"id": "c1", "type": "msisdn"}, {"id": "c1", "type": "msisdn", "value": 7}):
+        tree = changed(put(COMMS, entry), furnished())
+        assert {place for place, _ in found(tree)} == {f"{COMMS}/value"}
+    assert found(changed(put("/comms", ["x"]), furnished())) == {("/comms/0", "type")}
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("8957 0000 0000 0000 045", True),
+        ("8957 0000 0000 0000 046", False),
+        ("895700000000000004", True),  # as some providers print it, without the digit that checks
+        ("89570000000000000417", True),
+    ],
+)
+def test_a_card_number_of_nineteen_digits_is_checked(value: str, good: bool) -> None:
+    tree = changed(put(COMMS, {"id": "c1", "type": "iccid", "value": value}), furnished())
+    assert found(tree) == (set() if good else {(f"{COMMS}/value", "iccid")})
 
 
 def test_a_value_inside_a_qualified_one_is_judged_like_a_bare_one() -> None:
