@@ -8,7 +8,7 @@ for; or that somebody who gains nothing by it held that very head.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exchange.checkpoint import Checkpoint
@@ -99,6 +99,7 @@ def counting(
     statements: Sequence[Statement],
     beneficiaries: Sequence[AgencyId | None],
     standing: frozenset[LogHead],
+    trusted: Container[AgencyId],
 ) -> tuple[bool, ...]:
     """Which of these statements count, each with the agency that gains by it (the other party of its envelope).
 
@@ -115,7 +116,7 @@ def counting(
     while waiting:
         witness = statements[waiting.pop()]
         named = _witnessed_head(witness)
-        if named is None:
+        if named is None or witness.agency not in trusted:
             continue
         for number in by_head[named]:
             if not counts[number] and witness.agency not in (statements[number].agency, beneficiaries[number]):
@@ -145,7 +146,7 @@ def establish_currency(
     everything = [statement, *other_statements]
     gaining = [beneficiary, *(_receipt_beneficiary(other) for other in other_statements)]
     current = [one.checkpoint for one in everything if one.is_current]
-    if not counting(everything, gaining, standing_heads(keys.values(), links, current))[0]:
+    if not counting(everything, gaining, standing_heads(keys.values(), links, current), keys)[0]:
         raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
 
 

@@ -153,8 +153,8 @@ def verify_evidence(
     file = parse_evidence(data)
     codes = {**(trusted or {}), **{card.agency: card.safety_code for card in extra_cards}}
     parties = _parties(file, extra_cards)
-    judge = _Judge(file, parties, extra_cards)
     trust = _trust(parties, codes, list(trusted_codes))
+    judge = _Judge(file, parties, extra_cards, frozenset(a for a, found in trust.items() if found is _Trust.TRUSTED))
     claims = sorted(
         (_with_trust(claim, trust.get(claim.agency, _Trust.UNKNOWN), require_trust) for claim in judge.claims()),
         key=lambda claim: (claim.at is None, claim.at or 0, claim.claim, claim.agency, claim.envelope_id),
@@ -327,8 +327,15 @@ class _Shown:
 class _Judge:
     """One file under judgement."""
 
-    def __init__(self, file: EvidenceFile, parties: Mapping[AgencyId, _Party], cards: Sequence[VerifiedCard]) -> None:
+    def __init__(
+        self,
+        file: EvidenceFile,
+        parties: Mapping[AgencyId, _Party],
+        cards: Sequence[VerifiedCard],
+        trusted: frozenset[AgencyId],
+    ) -> None:
         self._parties = parties
+        self._trusted = trusted
         self._envelopes: defaultdict[_Envelope, list[ParsedEnvelope]] = defaultdict(list)
         for envelope in file.envelopes:
             self._envelopes[envelope.facts.sender, envelope.facts.envelope_id].append(envelope)
@@ -401,14 +408,20 @@ class _Judge:
                 link.verify()
             except LogProofError as error:
                 raise EvidenceError(EvidenceProblem.BAD_INCLUSION_PROOF) from error
-        sound = [one for one in self._statements if not self._parties[one.agency].is_beyond_fork(one.checkpoint)]
+        # What an agency's root stands for through a later anchor's base, no rival change of a pair takes back.
+        self._based = standing_heads([party.keys for party in self._parties.values()], file.links, ())
+        sound = [one for one in self._statements if not self._is_in_doubt(one.agency, one.checkpoint)]
         current = [one.checkpoint for one in sound if one.is_current]
         current.extend(self._current_heads(file))
         current.extend(card.head for card in cards if self._is_current_head(card))
         keys = [party.keys for party in self._parties.values()]
         self._standing = standing_heads(keys, file.links, current)
-        counts = counting(sound, [self._beneficiary(one) for one in sound], self._standing)
+        counts = counting(sound, [self._beneficiary(one) for one in sound], self._standing, self._trusted)
         return frozenset(one for one, counted in zip(sound, counts, strict=True) if counted)
+
+    def _is_in_doubt(self, agency: AgencyId, checkpoint: Checkpoint) -> bool:
+        """Whether two changes of one pair leave it open whose head this is."""
+        return self._parties[agency].is_beyond_fork(checkpoint) and LogHead.of(checkpoint) not in self._based
 
     def _current_heads(self, file: EvidenceFile) -> Iterator[Checkpoint]:
         """Heads that the file brings for links to lead to, of pairs still in force."""
@@ -492,7 +505,7 @@ class _Judge:
         verified = said.verified
         if isinstance(verified, StatementError):
             return Verdict.NOT_PROVED, EvidenceProblem(verified.reason)
-        if self._parties[said.agency].is_beyond_fork(verified.checkpoint):
+        if self._is_in_doubt(said.agency, verified.checkpoint):
             return Verdict.CONTRADICTED, EvidenceProblem.KEY_NOT_VALID
         if LogHead.of(verified.checkpoint) in self._in_conflict:
             return Verdict.CONTRADICTED, EvidenceProblem.KEY_NOT_VALID

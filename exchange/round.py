@@ -28,7 +28,8 @@ ROUND_VERSION = 1
 MAX_ROUND_BYTES = 4_194_304
 MAX_ITEMS = 1_024
 MAX_LOGS = 64
-MAX_KEY_CHANGES = 1_024
+MAX_HELD_CHANGES = 256  # all that lead from an anchor to a head
+MAX_KEY_CHANGES = 16  # a pair lasts 90 days; each costs several signature checks
 MAX_PROOF_NODES = 65_536
 MAX_CONSISTENCY = 8
 MAX_HEADER_BYTES = 512
@@ -256,7 +257,7 @@ def _held_from_wire(value: Value, listener: AgencyId) -> HeldHead:
         size=take_int(fields[2]),
         changes=take_int(fields[3]),
         checkpoint=None if fields[4] is None else checkpoint_from_wire(fields[4], listener),
-        key_changes=tuple(proof_from_wire(v, listener) for v in take_array(fields[5], max_length=MAX_KEY_CHANGES)),
+        key_changes=tuple(proof_from_wire(v, listener) for v in take_array(fields[5], max_length=MAX_HELD_CHANGES)),
     )
     whole = held.checkpoint
     if whole is not None and (whole.origin.gateway, whole.origin.generation, whole.size) != (

@@ -214,6 +214,7 @@ class Daemon:
             chance=random.SystemRandom().random,
             on_taken=self._on_taken,
             on_fork=self._on_fork,
+            on_anchor=self._on_anchor,
             read_only=self._is_read_only,
         )
         self._reading = Reading(identity, self._peers, store, vault, clock, self._is_disk_low)
@@ -352,6 +353,10 @@ class Daemon:
             self._events.tell(RecipientMoved(settled.message_id))
         for _, message_id in taken.acknowledged:
             self._events.tell(RecipientMoved(message_id))
+
+    def _on_anchor(self) -> None:
+        """A peer's new anchor may name another TLS root: the old one must open no door any more."""
+        self._swapping = asyncio.get_running_loop().create_task(self._swap_roots())
 
     async def _trust_changed(self, peer: Peer) -> None:
         await self._swap_roots()

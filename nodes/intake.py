@@ -39,7 +39,7 @@ from exchange.entry import (
 )
 from exchange.entry import Head as SignedHead
 from exchange.entry import Refused as RefusedEntry
-from exchange.errors import RefusalCode, RefusalError, StatementError
+from exchange.errors import RefusalCode, RefusalError, StatementError, StatementProblem
 from exchange.log import LogProofError, leaf_hash, verify_consistency
 from exchange.policy import SILENT_KINDS, CaseFacts
 from exchange.proof import proof_to_wire
@@ -172,9 +172,13 @@ class Intake:
     async def _take_group(self, peer: Peer, group: Group, plan: _Plan, taken: Taken, now: int, peer_now: int) -> None:
         envelopes = self._parse(group)
         outbound = await self._store.outbound(_answered_ids(group))
-        facts = [_facts(entry, envelope, outbound) for entry, envelope in zip(group.entries, envelopes, strict=True)]
+        facts = [
+            _facts(self._identity.agency, entry, envelope, outbound)
+            for entry, envelope in zip(group.entries, envelopes, strict=True)
+        ]
         try:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
+            await self._check_in_force(peer, group, statements, plan, now)
         except StatementError as error:
             code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
             taken.results.extend(
@@ -208,6 +212,34 @@ class Intake:
                     pass
         if proved:
             await self._admit(peer, group, proved, plan, taken, peer_now)
+
+    async def _check_in_force(
+        self, peer: Peer, group: Group, statements: Sequence[Statement | StatementError], plan: _Plan, now: int
+    ) -> None:
+        """On the line only the present counts: the pair in force, the newest generation, one history.
+
+        An honest owner proves everything under its newest head. Whoever holds a retired pair, or an ended
+        generation's, could
+        otherwise go on receipting what nobody holds; and what lies under a second root of a size already held could be
+        settled here and never be proved to anybody else. That second head is kept: it convicts its signer.
+
+        Raises StatementError(key_not_valid).
+        """
+        checkpoint = group.checkpoint
+        gateway, generation = checkpoint.origin.gateway, checkpoint.origin.generation
+        newest = max((head.generation for head in peer.heads.values() if head.gateway == gateway), default=generation)
+        retired = any(isinstance(statement, Statement) and not statement.is_current for statement in statements)
+        if retired or generation < newest or peer.keys.history.is_ended(gateway, generation):
+            raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
+        held = peer.heads.get((GatewayName(gateway), generation))
+        if held is None or (
+            checkpoint.size > held.size and (gateway, generation, checkpoint.size) not in peer.unreconciled
+        ):
+            return
+        row = await self._store.peer_head(peer.agency, gateway, generation, checkpoint.size)
+        if row is not None and row.root != checkpoint.root:
+            plan.ops.append(PutPeerHead(_head_row(peer, group, None, b"", now, reconciled=False)))
+            raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
 
     @staticmethod
     def _parse(group: Group) -> list[ParsedEnvelope | None]:
@@ -243,18 +275,7 @@ class Intake:
                     held.size, held.root, group, proof.nodes
                 ):
                     from_size, nodes, reconciled = held.size, b"".join(proof.nodes), True
-        row = PeerHeadRow(
-            agency=peer.agency,
-            gateway=key[0],
-            generation=key[1],
-            size=checkpoint.size,
-            root=checkpoint.root,
-            checkpoint=encode(checkpoint_to_wire(checkpoint)),
-            from_size=from_size,
-            nodes=nodes,
-            reconciled=reconciled,
-            at=now,
-        )
+        row = _head_row(peer, group, from_size, nodes, now, reconciled=reconciled)
         plan.ops.append(PutPeerHead(row))
         if reconciled:
             head = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
@@ -659,7 +680,7 @@ def _answered_ids(group: Group) -> list[EnvelopeId]:
 
 
 def _facts(
-    data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow]
+    own: AgencyId, data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow]
 ) -> EnvelopeFacts | None:
     if envelope is not None:
         return envelope.facts
@@ -672,8 +693,24 @@ def _facts(
     row = outbound.get(entry.envelope_id)
     if row is None:
         return None
-    return EnvelopeFacts(
-        sender=entry.sender, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash
+    return EnvelopeFacts(sender=own, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash)
+
+
+def _head_row(
+    peer: Peer, group: Group, from_size: int | None, nodes: bytes, now: int, *, reconciled: bool
+) -> PeerHeadRow:
+    checkpoint = group.checkpoint
+    return PeerHeadRow(
+        agency=peer.agency,
+        gateway=checkpoint.origin.gateway,
+        generation=checkpoint.origin.generation,
+        size=checkpoint.size,
+        root=checkpoint.root,
+        checkpoint=encode(checkpoint_to_wire(checkpoint)),
+        from_size=from_size,
+        nodes=nodes,
+        reconciled=reconciled,
+        at=now,
     )
 
 

@@ -50,6 +50,8 @@ from nodes.writer import Change, Writer
 
 MAX_RESEALS = 3
 MAX_HEAD_ASKS = 3
+MAX_CHANGES_OF_A_PEER = 256
+RECOVER_EVERY_MS = 3_600_000
 RECOVER_MARGIN_MS = 120_000  # clocks differ; a message sent twice is shown once
 TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
 EXPIRY_BATCH = 256
@@ -74,6 +76,7 @@ class _Heard:
     ops: Sequence[Op]
     released: bool
     recovering: bool
+    new_anchor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Node:
         chance: Callable[[], float],
         on_taken: Callable[[Taken], None],
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
+        on_anchor: Callable[[], None],
         read_only: Callable[[], bool],
     ) -> None:
         self._identity = identity
@@ -118,6 +122,7 @@ class Node:
         self._chance = chance
         self._on_taken = on_taken
         self._on_fork = on_fork
+        self._on_anchor = on_anchor
         self._read_only = read_only
 
     # --- the called side
@@ -132,6 +137,8 @@ class Node:
             raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
         request = self._decode(body, agency)
         async with peer.lock:
+            if peer.trust is not Trust.TRUSTED:  # suspended while this round waited its turn
+                raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
             heard = await self._hear(peer, request)
             if self._read_only():
                 raise RefusalError(RefusalCode.INTERNAL, 4)
@@ -170,6 +177,8 @@ class Node:
         """Take a peer's answer. Raises RefusalError when it is none."""
         answer = self._decode(body, peer.agency)
         async with peer.lock:
+            if peer.trust is not Trust.TRUSTED:
+                raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
             was_passed = peer.guard_passed
             heard = await self._hear(peer, answer)
             # An answer that carries groups proves that our request was taken; what we owed is with the peer now, and
@@ -285,15 +294,19 @@ class Node:
         if released:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
-        return _Heard(ops, released, recovering=bool(again))
+        new_anchor = any(isinstance(op, PutAnchor) for op in ops)
+        return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
 
         What its receipts proved stays proved: state is read from statements, this only queues an envelope (P5).
         """
-        if since is None or since == peer.row.recover_since:
+        now = self._clock()
+        asked_before = peer.row.recover_since is not None and since is not None and since <= peer.row.recover_since
+        if since is None or asked_before or now - peer.recovered_at < RECOVER_EVERY_MS:
             return []
+        peer.recovered_at = now
         peer.row = replace(peer.row, recover_since=since)
         ops: list[Op] = [PutPeer(peer.row)]
         messages = {row.message_id for row in await self._store.outbound_since(peer.agency, since - RECOVER_MARGIN_MS)}
@@ -332,6 +345,8 @@ class Node:
             except (KeysError, ExchangeError):
                 self._metrics.items_dropped.add("key_not_valid")
         for proof in spoken.key_changes:
+            if len(peer.keys.changes) >= MAX_CHANGES_OF_A_PEER:
+                break  # a pair lasts 90 days: nobody honest comes here, and each further one costs more
             try:
                 peer.keys = add_key_change(peer.keys, proof)
             except (ExchangeError, KeysError):
@@ -413,6 +428,8 @@ class Node:
     def _after(self, peer: Peer, taken: Taken, heard: _Heard) -> None:
         if taken.new_epoch_keys or heard.recovering:
             self._seal_soon(peer)
+        if heard.new_anchor:
+            self._on_anchor()
         self._on_taken(taken)
 
     def _seal_soon(self, peer: Peer) -> None:

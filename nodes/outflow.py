@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exchange.proof import Proof
-from exchange.round import Consistency, Group, RawEnvelope
+from exchange.round import MAX_KEY_CHANGES, Consistency, Group, RawEnvelope
 from nodes.identity import Identity, log_name
 from nodes.ledger import Ledger
 from nodes.peers import Peer
@@ -69,8 +69,8 @@ class Outflow:
         return replace(row, log=committed.placed[0].log, index=committed.placed[0].index)
 
     def lacking_key_changes(self, peer: Peer) -> tuple[Proof, ...]:
-        """Own key changes beyond the count the peer holds."""
-        return self._identity.key_changes[peer.changes_held :]
+        """Own key changes beyond the count the peer holds, as many as one round takes."""
+        return self._identity.key_changes[peer.changes_held :][:MAX_KEY_CHANGES]
 
     def lacking_positions(self, peer: Peer) -> set[tuple[str, int]]:
         """Own profile and epoch keys that the peer's hello shows it lacks."""

@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from exchange.card import CardError, VerifiedCard, parse_card
 from exchange.checkpoint import checkpoint_to_wire
+from exchange.errors import ExchangeError
 from exchange.proof import proof_to_wire
+from exchange.statement import AgencyKeys, build_agency_keys
 from keys.anchor import anchor_to_wire
 from keys.encoding import encode
-from keys.errors import AnchorError, EncodingError
+from keys.errors import AnchorError, EncodingError, KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.safety_code import codes_equal, normalise_code, safety_code
 from keys.trust import AnchorVerdict, Trust, judge_anchor
@@ -77,7 +79,12 @@ class PeerBook:
             else (peer.trust if peer is not None and peer.trust is not Trust.REMOVED else Trust.PENDING)
         )
         fresh = peer is None or peer.trust is Trust.REMOVED
-        peer = await self._keep(card, trust, None if fresh else peer)
+        if peer is None or fresh:
+            peer = await self._keep(card, trust, None)
+        else:
+            async with peer.lock:
+                peer = await self._keep(card, trust, peer)
+        await self._trust_changed(peer)
         return Answer(await self.document(peer))
 
     async def replace(self, args: Document) -> Answer:
@@ -94,6 +101,7 @@ class PeerBook:
         if card.keys.anchors[-1].body.root == old.anchor.body.root:
             raise OperationError("wrong_state", "the root is the same", "tocsin peer add CARD takes an update")
         peer = await self._keep(card, Trust.TRUSTED, None)
+        await self._trust_changed(peer)
         return Answer(await self.document(peer))
 
     async def suspend(self, args: Document) -> Answer:
@@ -191,6 +199,7 @@ class PeerBook:
     async def _keep(self, card: VerifiedCard, trust: Trust, peer: Peer | None) -> Peer:
         now = self._clock()
         agency, anchor = card.keys.agency, card.keys.anchors[-1]
+        keys = card.keys if peer is None else _joined(peer, card)
         profile = encode(proof_to_wire(card.card.profile))
         confirmed = now if trust is Trust.TRUSTED else None
         if peer is None:
@@ -256,27 +265,23 @@ class PeerBook:
         )
         ops.append(PutPeer(row))
         await self._writer.commit(Change.of(*ops))
-        peer.row = row
-        if len(card.keys.changes) >= len(peer.keys.changes):
-            peer.keys = card.keys
+        peer.row, peer.keys = row, keys
         if takes_profile:
             peer.profile, peer.profile_hash, peer.profile_position = card.profile, card.profile_hash, position
         if takes_head:
             peer.heads[key] = Head(key[0], key[1], head.size, head.root, head, now)
         self._peers.put(peer)
-        await self._trust_changed(peer)
         return peer
 
     async def _set(self, peer: Peer, trust: Trust, reason: object) -> Answer:
-        row = replace(
-            peer.row,
-            trust=trust.value,
-            reason=str(reason) if reason else None,
-            confirmed_at=peer.row.confirmed_at,
-        )
-        if row != peer.row:
-            await self._writer.commit(Change.of(PutPeer(row)))
-            peer.row = row
+        # Under the peer's lock: a round in hand writes its row too, and must not write back what it read before.
+        async with peer.lock:
+            row = replace(peer.row, trust=trust.value, reason=str(reason) if reason else None)
+            changed = row != peer.row
+            if changed:
+                await self._writer.commit(Change.of(PutPeer(row)))
+                peer.row = row
+        if changed:
             await self._trust_changed(peer)
         return Answer(await self.document(peer))
 
@@ -285,6 +290,26 @@ class PeerBook:
         if peer is None or peer.trust is Trust.REMOVED:
             raise OperationError("unknown_agency", f"{agency} is no peer of this node", "tocsin peer list shows them")
         return peer
+
+
+def _joined(peer: Peer, card: VerifiedCard) -> AgencyKeys:
+    """What was known and what the card brings, together: a card can add keys, never take any away."""
+    held = peer.heads.get((GatewayName(card.head.origin.gateway), card.head.origin.generation))
+    rival = held is not None and held.size == card.head.size and held.root != card.head.root
+    anchors = {anchor.digest: anchor for anchor in (*peer.keys.anchors, *card.keys.anchors)}
+    try:
+        keys = build_agency_keys(
+            sorted(anchors.values(), key=lambda anchor: anchor.body.serial), [*peer.keys.changes, *card.keys.changes]
+        )
+    except (KeysError, ExchangeError):
+        keys, rival = peer.keys, True
+    if rival:
+        raise OperationError(
+            "anchor_conflict",
+            f"this card of {peer.agency} contradicts keys that it announced before; nothing was stored",
+            "call them: somebody may hold an old key of theirs",
+        )
+    return keys
 
 
 def _typed_code(typed: object, card: VerifiedCard) -> bool:

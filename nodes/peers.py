@@ -83,6 +83,7 @@ class Peer:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     flash_waiting: bool = False
     conflicting: bool = False  # it signed two anchors with one serial
+    recovered_at: int = 0  # when it last asked to be sent again what it lost
     recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then
 
     @property

@@ -29,13 +29,15 @@ Document = dict[str, Any]
 # wait.
 ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
+LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
 
 
 def timestamp(ms: int | None) -> str | None:
-    """RFC 3339, UTC, milliseconds, `Z`."""
+    """RFC 3339, UTC, milliseconds, `Z`. Total: a peer may claim any time, and no page may fail for it."""
     if ms is None:
         return None
+    ms = min(ms, LAST_MOMENT_MS)
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -116,4 +116,4 @@ def test_heads_stand_by_the_bases_of_anchors_and_what_leads_there() -> None:
 def test_nothing_counts_where_nothing_is_current() -> None:
     case = Case()
     witnesses = [replace(case.seen_by(case.witness), is_current=False)]
-    assert counting([case.statement, *witnesses], [BKA, PONAL], frozenset()) == (False, False)
+    assert counting([case.statement, *witnesses], [BKA, PONAL], frozenset(), {BKA, PONAL}) == (False, False)

@@ -580,6 +580,18 @@ async def test_a_generation_is_opened_and_the_one_before_closed_in_one_commit() 
         await assert_head_is_right(store, writer)
 
 
+async def test_a_generation_begins_at_the_clock_whatever_the_old_one_said() -> None:
+    store = MemoryStore()
+    clock = Clock(9_000_000)
+    async with writing(store, clock=clock) as writer:
+        await writer.commit(change(b"a"))
+        clock.now = 5_000_000
+        assert (await writer.commit(change(b"b"))).placed[0].time == 9_000_000
+        await writer.open_generation(2, lambda *_: b"opened", (), lambda *_: ())
+        assert writer.last_time == 5_000_000
+        assert (await writer.commit(change(b"c"))).placed[0].time == 5_000_000
+
+
 async def test_a_generation_only_rises() -> None:
     store = MemoryStore()
     async with writing(store) as writer:
