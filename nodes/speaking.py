@@ -124,7 +124,7 @@ class Speaking:
             earlier = await self._posting.earlier(message_id, digest)
             if earlier is not None:
                 return await self._answer(earlier, args)
-        tree = _parsed(text)
+        tree = await asyncio.to_thread(_parsed, text)  # 256 KiB of YAML take seconds
         number = None
         year = int(str(timestamp(self._clock()))[:4])
         if explain and not tree.get("case_id"):
@@ -154,7 +154,7 @@ class Speaking:
         """`update CASE F`: the complete new state, superseding the newest."""
         text = _content(args)
         case = await self._own_case(str(args["case"]))
-        tree = _parsed(text)
+        tree = await asyncio.to_thread(_parsed, text)  # 256 KiB of YAML take seconds
         tree["kind"] = "update"
         tree["case_id"] = case.case_id
         tree.setdefault("precedence", case.headline.precedence)

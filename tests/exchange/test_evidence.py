@@ -666,24 +666,35 @@ def issued_of(report: EvidenceReport) -> list[Verdict]:
     return [one.result for one in report.claims if one.claim == "issued" and one.at is not None]
 
 
+def trusting_all(file: File) -> EvidenceReport:
+    return file.report(
+        trusted={one.agency: safety_code(one.agency, root_pair(one.agency).public) for one in file.agencies}
+    )
+
+
 def test_a_third_agency_s_receipt_that_names_the_head_is_enough() -> None:
-    assert issued_of(witnessed_story(FBI).report()) == [PROVED]
+    assert issued_of(trusting_all(witnessed_story(FBI))) == [PROVED]
+
+
+def test_a_witness_whose_code_the_reader_does_not_trust_is_none() -> None:
+    """The agency that shows the file could have made the witness, anchor and all."""
+    assert issued_of(witnessed_story(FBI).report()) == [NOT_PROVED]
 
 
 def test_a_receipt_that_names_another_head_is_not() -> None:
-    assert issued_of(witnessed_story(FBI, exact=False).report()) == [NOT_PROVED]
+    assert issued_of(trusting_all(witnessed_story(FBI, exact=False))) == [NOT_PROVED]
 
 
 def test_a_receipt_of_the_one_who_benefits_is_not() -> None:
     """bka.de would hold ponal.co to the alert: its own word that it saw that head proves nothing."""
-    assert issued_of(witnessed_story(BKA).report()) == [NOT_PROVED]
+    assert issued_of(trusting_all(witnessed_story(BKA))) == [NOT_PROVED]
 
 
 def test_a_witness_whose_own_word_does_not_count_is_none() -> None:
     file = witnessed_story(FBI)
     fbi = file.agencies[-1]
     fbi.rotate()
-    assert issued_of(file.report()) == [NOT_PROVED]
+    assert issued_of(trusting_all(file)) == [NOT_PROVED]
 
 
 def test_a_witness_who_is_witnessed_in_turn_counts() -> None:
@@ -696,7 +707,7 @@ def test_a_witness_who_is_witnessed_in_turn_counts() -> None:
     fbi.rotate()
     file.agencies.append(nca)
     file.envelopes.append(third)
-    assert issued_of(file.report()) == [PROVED]
+    assert issued_of(trusting_all(file)) == [PROVED]
 
 
 # --- contradictions ---------------------------------------------------------------------------------------------------
