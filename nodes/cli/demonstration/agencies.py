@@ -39,11 +39,12 @@ class Cast:
     country: str
     contact: str
     place: str
+    officer: str
 
 
-COLOMBIA = Cast("ponal.co", "Policía Nacional de Colombia", "CO", "+576013159000", "Bogota")
-GERMANY = Cast("bka.de", "Bundeskriminalamt", "DE", "+4961155123", "Wiesbaden")
-INTERPOL = Cast("interpol.int", "INTERPOL General Secretariat", "FR", "+33472447000", "Lyon")
+COLOMBIA = Cast("ponal.co", "Policía Nacional de Colombia", "CO", "+576013159000", "Bogota", "C.RESTREPO")
+GERMANY = Cast("bka.de", "Bundeskriminalamt", "DE", "+4961155123", "Wiesbaden", "K.WEBER")
+INTERPOL = Cast("interpol.int", "INTERPOL General Secretariat", "FR", "+33472447000", "Lyon", "M.DUVAL")
 
 
 class Agency:
@@ -142,6 +143,12 @@ class Agency:
         """`peer add CARD --code CODE`, as after a telephone call."""
         card = (other.directory / "card.tocsin").read_text()
         self.document("peer_add", card=card, code=other.code)
+
+    def enrol(self) -> None:
+        """Put the duty officer in the place of the account that made the node."""
+        maker = self.document("operator_list")["operators"][0]
+        self.document("operator_add", ref=self.cast.officer, uid=maker["uid"], roles=maker["roles"])
+        self.document("operator_remove", ref=maker["ref"])
 
     def disk(self) -> bytes:
         """Every byte of its directory, as a thief of the disk has it."""

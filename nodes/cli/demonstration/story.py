@@ -115,6 +115,7 @@ class Story:
             list(pool.map(Agency.make, agencies))
         for agency in agencies:  # from this thread: the kernel kills a child when the thread that made it ends
             agency.start()
+            agency.enrol()
         self.say(
             "Three agencies start their nodes: " + ", ".join(f"{a.cast.agency} ({a.cast.place})" for a in agencies)
         )
@@ -193,7 +194,7 @@ class Story:
         steps = {entry["agency"]: entry["next_step"] for entry in bogota.document("why", id=message)["recipients"]}
         self.say(f"Germany accepts: Bogota sees {accepted['officer']} at {accepted['at'][11:19]} UTC")
         for agency in unseen:
-            self.say(f"Nobody at {agency} has looked yet: {steps[agency]}")
+            self.say(f"Nobody at {agency} has looked yet: {steps[agency].partition(':')[0]}")
         phone = INTERPOL.contact in steps.get("interpol.int", "")
         self.claim(
             "Bogota knows who accepted, when, who has not looked and whom to call", bool(accepted["officer"]) and phone
@@ -215,7 +216,7 @@ class Story:
             "-D", str(bogota.directory), "evidence", "export", message, "-o", str(file), "--with-content", "--json"
         )
         verdict = json.loads(run_tocsin("evidence", "verify", file.name, "--json", cwd=court))
-        claims = ", ".join(f"{claim['claim']} by {claim['agency']}" for claim in verdict["claims"])
+        claims = ", ".join(dict.fromkeys(f"{claim['claim']} by {claim['agency']}" for claim in verdict["claims"]))
         self.say(f"A judge verifies the file without any node: {verdict['verdict']} ({claims})")
         data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 1
