@@ -93,7 +93,8 @@ def make_tls_leaf(
 
 
 def check_tls_root(root_der: bytes) -> bytes:
-    """`root_der` itself, if it can stand in an anchor: P-256, CA, signed by its own key, with a key identifier.
+    """`root_der` itself, if it can stand in an anchor: P-256, CA, may sign certificates, signed by
+    its own key, with a key identifier.
 
     An anchor's roots are handed to the TLS library together: one that does not parse must not take the others with it.
 
@@ -201,9 +202,12 @@ def _parse_tls_root(root_der: bytes) -> x509.Certificate:
         key = root.public_key()
         constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
         root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        usage = root.extensions.get_extension_for_class(x509.KeyUsage).value
         root.verify_directly_issued_by(root)
     except _REFUSALS as error:
         raise BadKeyError("p-256", "not_a_tls_root") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or not constraints.ca:
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise BadKeyError("p-256", "not_a_tls_root")
+    if not constraints.ca or not usage.key_cert_sign:  # OpenSSL's strict check refuses such a root, without a word
         raise BadKeyError("p-256", "not_a_tls_root")
     return root

@@ -1,6 +1,7 @@
 """JSON Schema (2020-12) of each kind, made from the models: for an analyst's editor and a program that writes alerts.
 
-It describes what may be handed in: what the node fills in is not required. What is posted satisfies it too.
+It describes what may be handed in: what the node fills in is not required. What is posted satisfies it too. For one who
+writes a peer there is the other form, of what travels: everything is required, and fields not known yet are permitted.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ def schema_kinds() -> tuple[str, ...]:
     return tuple(KINDS)
 
 
-def json_schema(kind: str | None = None) -> dict[str, Any]:
-    """The schema of a kind, of an alert if None. Raises KeyError for an unknown kind."""
+def json_schema(kind: str | None = None, *, as_sent: bool = False) -> dict[str, Any]:
+    """The schema of a kind, of an alert if None: of what an analyst hands in, or of the message that travels.
+
+    Raises KeyError for an unknown kind.
+    """
     name = kind or "alert"
     table = KINDS[name]
-    made = table.model.model_json_schema(by_alias=True, schema_generator=_Generator)
+    generator = _SentGenerator if as_sent else _Generator
+    made = table.model.model_json_schema(by_alias=True, schema_generator=generator)
     made["properties"]["kind"] = {"const": name, "description": "kind of message"}
-    return {"$schema": _DIALECT, "$id": f"urn:tocsin:kxa:1.0:{name}", **made}
+    form = "sent:" if as_sent else ""
+    return {"$schema": _DIALECT, "$id": f"urn:tocsin:kxa:1.0:{form}{name}", **made}
 
 
 # Which places of FILLED lie in which model: `/handling/h` is field h of Handling.
@@ -58,6 +64,16 @@ class _Generator(GenerateJsonSchema):
         _tidy(made, filled.get("", set()))
         for name, inner in made.get("$defs", {}).items():
             _tidy(inner, filled.get(name, set()), nulls=name in _SAYS_NULL)
+        return made
+
+
+class _SentGenerator(GenerateJsonSchema):
+    """As pydantic's: null says that a field is not there, and what this version does not know is permitted."""
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
+        made = super().generate(schema, mode)
+        for part in (made, *made.get("$defs", {}).values()):
+            part.pop("additionalProperties", None)
         return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +109,19 @@ def test_what_the_node_fills_is_marked_and_not_asked_for() -> None:
 
 def test_no_field_offers_null() -> None:
     assert '{"type": "null"}' not in json.dumps(json_schema("update"))
+
+
+@pytest.mark.parametrize("kind", schema_kinds())
+def test_the_published_schema_of_what_travels_is_that_of_the_models(kind: str) -> None:
+    """A peer is written from it; after a change of a model, `python scripts/wire_schemas.py`."""
+    published = Path(__file__).parents[2] / "docs" / "schema" / "wire" / f"{kind}.json"
+    assert json.loads(published.read_text()) == json_schema(kind, as_sent=True)
+
+
+@pytest.mark.parametrize("missing", ["schema", "message_id", "originator", "expires_at", "grading"])
+def test_what_travels_is_whole(missing: str) -> None:
+    sent = Draft202012Validator(json_schema("alert", as_sent=True))
+    whole = json.loads(completed().content)
+    assert sent.is_valid({**whole, "of_a_later_version": 1})
+    assert not sent.is_valid({name: value for name, value in whole.items() if name != missing})
+    assert not sent.is_valid(smallest())

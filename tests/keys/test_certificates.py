@@ -174,6 +174,8 @@ def other_root(kind: str) -> bytes:
         )
     if kind != "no key identifier":
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    if kind != "no key usage":
+        builder = builder.add_extension(key_usage(signs_certificates=kind != "may not sign"), critical=True)
     if kind == "far too long":
         builder = builder.add_extension(
             x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(5000)), critical=False
@@ -181,6 +183,20 @@ def other_root(kind: str) -> bytes:
     algorithm = None if kind == "another algorithm" else hashes.SHA256()
     signer = ROOT_KEY if kind == "signed by another" else key
     return builder.sign(signer, algorithm).public_bytes(serialization.Encoding.DER)
+
+
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def test_the_builder_of_bad_roots_makes_a_good_one_too() -> None:
@@ -196,6 +212,8 @@ def test_the_builder_of_bad_roots_makes_a_good_one_too() -> None:
         "no basic constraints",
         "no authority",
         "no key identifier",
+        "no key usage",
+        "may not sign",
         "signed by another",
         "far too long",
     ],
