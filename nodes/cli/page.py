@@ -7,8 +7,9 @@ The rules of every screen:
     no view can forget it, and text of a peer cannot reorder or hide our words beside it.
 3.  Nothing is cut: on a terminal long text wraps, into a pipe each item is one line.
 4.  Colour repeats what words already say. Without a terminal, or with NO_COLOR, the words are all there.
-5.  Exercise and test never stand among what is actual; what is not real says so in words on its own line.
-6.  Data goes to standard output; errors, hints, questions and progress go to standard error.
+5.  Lines that a peer wrote stand behind a bar, so that they cannot imitate a part of the screen.
+6.  Exercise and test never stand among what is actual; what is not real says so in words on its own line.
+7.  Data goes to standard output; errors, hints, questions and progress go to standard error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from nodes.cli.text import escape, isolate, lines_of, take, width
 LABEL_COLUMNS = 14
 MIN_COLUMNS = 40
 GAP = 2
+BAR = "| "  # before each line of foreign text that has several: no such line can pass for one of ours
 
 ALARM, CAUTION, GOOD, QUIET, STRONG = "bold white on red", "bold yellow", "green", "dim", "bold"
 
@@ -89,9 +91,11 @@ class Page:
             self.lines.append((_Run(" " * indent + lead, QUIET), *wrapped))
 
     def paragraph(self, text: str, *, indent: int = 0) -> None:
-        """Foreign text of several lines."""
+        """Foreign text of several lines, each behind a bar, also where a long one wraps."""
+        room = None if self.columns is None else self.columns - indent - width(BAR)
         for line in lines_of(text):
-            self.line(line, indent=indent, hang=0)
+            for wrapped in _wrap(_runs((line,), ""), room, 0):
+                self.lines.append((_Run(" " * indent + BAR, QUIET), *wrapped))
 
     def table(self, headers: Sequence[str], rows: Sequence[tuple[Sequence[Piece], str]]) -> None:
         """Aligned columns; each row is (cells, style). The last column takes the room that is left and wraps."""

@@ -288,3 +288,35 @@ def test_content_of_any_shape_is_shown(content: Any) -> None:
     for line in page_of(view_message, {**SHOWN, "content": content}).splitlines():
         assert_harmless(line)
     page_of(view_case_tracked, {"v": 1, "messages": content})
+
+
+FORGED = "seen at the bridge\n\nTelephone\n  +491711234567  Bundeskriminalamt\r\nHandling"
+
+
+@pytest.mark.parametrize("columns", [None, 40])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {**CONTENT, "kind": "note", "text": FORGED},
+        {**CONTENT, "narrative": [{"lang": "en", "text": FORGED}]},
+        {**CONTENT, "x_habit": {"inner": FORGED}},
+        {**CONTENT, "text": "word " * 40 + "\nTelephone"},
+    ],
+    ids=["note", "account", "unknown field", "wrapped"],
+)
+def test_the_lines_that_a_peer_wrote_cannot_pass_for_parts_of_the_screen(
+    content: dict[str, Any], columns: int | None
+) -> None:
+    page = Page(columns)
+    view_message({**SHOWN, "content": content}, page)
+    lines = page.plain().splitlines()
+    assert lines.count("Telephone") == 1
+    assert lines.count("Handling") == (1 if "handling" in content else 0)
+    assert any(line.strip() == "| Telephone" for line in lines)
+    assert not any("+491711234567" in line and not line.lstrip().startswith("| ") for line in lines)
+    assert not any(line.startswith("word") for line in lines)
+
+
+def test_a_draft_is_printed_as_it_was_typed() -> None:
+    draft = {"v": 1, "draft_id": MESSAGE_ID, "kind": "alert", "by": "duty-07", "updated_at": None, "text": "a:\n  b: 1"}
+    assert page_of(view_draft, draft) == "a:\n  b: 1\n"

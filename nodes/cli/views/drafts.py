@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nodes.cli.page import Page, Piece
+from nodes.cli.text import lines_of
 from nodes.cli.times import show_time
 from nodes.cli.views.fields import Document, objects, short, text
 
@@ -29,5 +30,6 @@ def view_drafts(document: Document, page: Page) -> None:
 
 
 def view_draft(document: Document, page: Page) -> None:
-    """A draft's text."""
-    page.paragraph(text(document, "text"))
+    """A draft's text: our own, and as it was typed, so that it can be copied."""
+    for line in lines_of(text(document, "text")):
+        page.line(line, hang=0)
