@@ -14,9 +14,9 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from nodes.errors import ERROR_EXITS, FatalError, NodeError, OperationError
 from nodes.logging import get_logger
@@ -51,6 +51,8 @@ class LocalApi:
         self._operations = operations
         self._streams = streams
         self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+        self._open: set[_Lines] = set()
 
     async def start(self, bound: socket.socket) -> None:
         """Begin to answer on `bound`."""
@@ -62,7 +64,10 @@ class LocalApi:
         self._runner = runner
 
     async def stop(self) -> None:
-        """Finish what is being answered, then close."""
+        """End the streams at once, finish what is being answered, then close."""
+        self._stopping.set()
+        for lines in self._open:
+            lines.end()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -96,7 +101,7 @@ class LocalApi:
 
     async def _stream(self, request: web.Request, uid: int, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        lines = _lines(request)
+        lines = _Lines(request.content)
         arguments = json.loads(await anext(lines, b"{}"))
         documents = stream(uid, arguments, lines)
         # The first document decides whether this is an answer or a refusal: only then are headers sent.
@@ -104,10 +109,69 @@ class LocalApi:
         await response.prepare(request)
         if first is not None:
             await response.write(_line(first))
-            async for document in documents:
-                await response.write(_line(document))
+            await self._pour(documents, lines, response)
         await response.write_eof()
         return response
+
+    async def _pour(self, documents: AsyncIterator[Document], lines: _Lines, response: web.StreamResponse) -> None:
+        """Write each document until the stream ends, or the node does: nobody who watches may hold a node up."""
+
+        async def pour() -> None:
+            async for document in documents:
+                await response.write(_line(document))
+
+        pouring = asyncio.create_task(pour())
+        stopped = asyncio.create_task(self._stopping.wait())
+        self._open.add(lines)
+        try:
+            await asyncio.wait({pouring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if pouring.done() or lines.followed:  # what reads its caller has no more to read: it answers and ends
+                await pouring
+        finally:
+            self._open.discard(lines)
+            stopped.cancel()
+            pouring.cancel()
+            await asyncio.wait({pouring, stopped})
+
+
+class _Lines:
+    """What a caller sends, line by line, until there is no more or the node stops."""
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self._ended = False
+        self._waiting: asyncio.Timeout | None = None
+        self.followed = False  # whether the stream goes by these lines
+
+    def end(self) -> None:
+        """No more lines: whoever waits for one is told so."""
+        self._ended = True
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    def __aiter__(self) -> Self:
+        self.followed = True
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            line = await self._read()
+            if not line:
+                break
+            if line.strip():
+                return line
+        raise StopAsyncIteration
+
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                return await self._content.readline()
+        except TimeoutError:
+            if not self._ended:
+                raise
+            return b""
+        finally:
+            self._waiting = None
 
 
 def _caller(request: web.Request) -> int:
@@ -125,12 +189,6 @@ async def _arguments(request: web.Request) -> Document:
     if not isinstance(arguments, dict):
         raise OperationError("usage", "the request is no JSON object", "is the command line newer than the node?")
     return arguments
-
-
-async def _lines(request: web.Request) -> AsyncIterator[bytes]:
-    while line := await request.content.readline():
-        if line.strip():
-            yield line
 
 
 def _line(document: Document) -> bytes:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from nodes.cli.client import Document
+from nodes.cli.client import Document, LostAnswerError
 from nodes.cli.invocation import Invocation
 from nodes.cli.page import Page
 from nodes.cli.times import parse_time
@@ -64,17 +64,20 @@ def show(invocation: Invocation, id_: str) -> int:
 @click.pass_obj
 def watch(invocation: Invocation) -> int:
     """Print what arrives, as it arrives, until interrupted. With --json one object a line."""
-    for answer in invocation.stream("watch"):
-        if invocation.as_json:
-            invocation.print_document(answer.document)
-            continue
-        page = invocation.page()
-        urgent = view_arrival(answer.document, page)
-        invocation.print_page(page)
-        if urgent and sys.stdout.isatty():
-            sys.stdout.write("\a")
-            sys.stdout.flush()
-    return 0
+    try:
+        for answer in invocation.stream("watch"):
+            if invocation.as_json:
+                invocation.print_document(answer.document)
+                continue
+            page = invocation.page()
+            urgent = view_arrival(answer.document, page)
+            invocation.print_page(page)
+            if urgent and sys.stdout.isatty():
+                sys.stdout.write("\a")
+                sys.stdout.flush()
+    except LostAnswerError:
+        pass  # it was killed; for who watches that is the same
+    raise OperationError("node_not_running", "the node stopped", "start this again once the node runs")
 
 
 @click.command

@@ -189,12 +189,26 @@ def test_no_tcp_connection_is_ever_made(tmp_path: Path, monkeypatch: pytest.Monk
     assert tried == []
 
 
-def test_a_stream_prints_one_object_a_line_until_it_ends(node: RecordedNode, tocsin: Operator) -> None:
+def test_a_stream_prints_one_object_a_line_until_the_node_stops(node: RecordedNode, tocsin: Operator) -> None:
     documents = [{"v": 1, "event": "watching", "at": "2026-11-23T07:12:31.204Z"}, {"v": 1, "event": "message", "n": 2}]
     node.answers("watch", lines=documents)
     said = tocsin("watch", "--json")
-    assert said.exit == 0
-    assert [json.loads(line) for line in said.out.splitlines()] == documents
+    *printed, last = [json.loads(line) for line in said.out.splitlines()]
+    assert printed == documents
+    assert (said.exit, last["error"]["code"], last["error"]["message"]) == (69, "node_not_running", "the node stopped")
+
+
+def test_watch_says_that_the_node_stopped(node: RecordedNode, tocsin: Operator) -> None:
+    node.answers("watch", lines=[{"v": 1, "event": "watching", "at": "2026-11-23T07:12:31.204Z"}])
+    said = tocsin("watch")
+    assert said.exit == 69
+    assert "error: the node stopped" in said.err
+
+
+def test_watch_says_the_same_of_a_node_that_was_killed(node: RecordedNode, tocsin: Operator) -> None:
+    node.answers("watch", lost=True)
+    said = tocsin("watch", "--json")
+    assert (said.exit, said.json["error"]["message"]) == (69, "the node stopped")
 
 
 def test_a_stream_that_is_refused_is_an_error_like_any_other(node: RecordedNode, tocsin: Operator) -> None:
