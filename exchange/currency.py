@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exchange.checkpoint import Checkpoint
+from exchange.entry import LogOpened
 from exchange.errors import StatementError, StatementProblem
 from exchange.log import verify_consistency
 from exchange.statement import AgencyKeys, Receipt, Statement
@@ -64,17 +65,20 @@ class Link:
 
 
 def standing_heads(
-    keys: Iterable[AgencyKeys], links: Iterable[Link], checkpoints: Iterable[Checkpoint]
+    keys: Iterable[AgencyKeys],
+    links: Iterable[Link],
+    checkpoints: Iterable[Checkpoint],
+    ended: Iterable[LogHead] = (),
 ) -> frozenset[LogHead]:
-    """The heads that a pair in force or a root stands for: those of `checkpoints`, the bases of anchors, and every head
-    from which verified `links` lead to one of these.
+    """The heads that a pair in force or a root stands for: those of `checkpoints`, the bases of anchors, those of
+    `ended` generations, and every head from which verified `links` lead to one of these.
 
     `checkpoints` are verified, each signed by a pair that is current.
     """
     leading: defaultdict[LogHead, list[LogHead]] = defaultdict(list)
     for link in links:
         leading[link.later].append(link.earlier)
-    waiting = [LogHead.of(checkpoint) for checkpoint in checkpoints]
+    waiting = [*ended, *(LogHead.of(checkpoint) for checkpoint in checkpoints)]
     for agency_keys in keys:
         waiting.extend(_bases(agency_keys))
     standing: set[LogHead] = set()
@@ -84,6 +88,24 @@ def standing_heads(
             standing.add(head)
             waiting.extend(leading[head])
     return frozenset(standing)
+
+
+def ended_heads(statements: Iterable[Statement]) -> frozenset[LogHead]:
+    """The last heads of earlier generations, as the `log opened` among these statements name them. Each must count: no
+    link leads from one generation to the next, so the owner's own word is what ties them.
+    """
+    return frozenset(
+        LogHead(
+            statement.agency,
+            statement.checkpoint.origin.gateway,
+            statement.entry.previous_generation,
+            statement.entry.last_size,
+            statement.entry.last_root,
+        )
+        for statement in statements
+        if isinstance(statement.entry, LogOpened)
+        and statement.entry.previous_generation < statement.checkpoint.origin.generation
+    )
 
 
 def _bases(keys: AgencyKeys) -> list[LogHead]:

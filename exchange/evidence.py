@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from exchange.card import VerifiedCard
 from exchange.checkpoint import Checkpoint
-from exchange.currency import LogHead, counting, standing_heads
+from exchange.currency import LogHead, counting, ended_heads, standing_heads
 from exchange.envelope import OpenedContent, verify_commitment
 from exchange.errors import EvidenceError, EvidenceProblem, RefusalError, StatementError, StatementProblem
 from exchange.evidence_file import (
@@ -415,9 +415,15 @@ class _Judge:
         current.extend(self._current_heads(file))
         current.extend(card.head for card in cards if self._is_current_head(card))
         keys = [party.keys for party in self._parties.values()]
-        self._standing = standing_heads(keys, file.links, current)
-        counts = counting(sound, [self._beneficiary(one) for one in sound], self._standing, self._trusted)
-        return frozenset(one for one, counted in zip(sound, counts, strict=True) if counted)
+        beneficiaries = [self._beneficiary(one) for one in sound]
+        ended: frozenset[LogHead] = frozenset()
+        while True:  # ends: what counts only grows with the generations that are tied in
+            self._standing = standing_heads(keys, file.links, current, ended)
+            counts = counting(sound, beneficiaries, self._standing, self._trusted)
+            counted = frozenset(one for one, counts_too in zip(sound, counts, strict=True) if counts_too)
+            if (found := ended_heads(counted)) == ended:
+                return counted
+            ended = found
 
     def _is_in_doubt(self, agency: AgencyId, checkpoint: Checkpoint) -> bool:
         """Whether two changes of one pair leave it open whose head this is."""

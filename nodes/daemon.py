@@ -283,8 +283,7 @@ class Daemon:
             self._listen = format_listen((config.listen[0], port))
         if await self._keyring.publish_profile(config, again=self._is_profile_below_base()):
             self._write_card()
-        if await self._keyring.keep(self._pair_since):
-            self._write_card()
+        await self._keep_keys()
         stack.push_async_callback(self._courier.stop)
         self._local = LocalApi(*self._operations())
         listener = LocalListener(self._layout.socket)
@@ -453,19 +452,27 @@ class Daemon:
             try:
                 self._free_bytes = (await self._store.sizes())[1]
                 await self._node.tick()
-                if ticks % KEYS_EVERY_TICKS == 0 and await self._keyring.keep(self._pair_since):
-                    self._pair_since = self._clock()
-                    self._write_card()
+                if ticks % KEYS_EVERY_TICKS == 0:
+                    await self._keep_keys()
             except FatalError as error:
                 self._on_fatal(error)
                 return
             ticks += 1
             await asyncio.sleep(TICK_S)
 
-    async def _rotate(self) -> None:
-        await self._keyring.rotate_node_pair()
+    async def _keep_keys(self) -> None:
+        if await self._keyring.keep(self._pair_since):
+            await self._after_key_change()
+
+    async def _after_key_change(self) -> None:
+        # A first word under the new pair: what the old one signed counts only through a head of the new one.
+        await self._keyring.publish_profile(self._config, again=True)
         self._pair_since = self._clock()
         self._write_card()
+
+    async def _rotate(self) -> None:
+        await self._keyring.rotate_node_pair()
+        await self._after_key_change()
         for peer in self._peers.trusted():
             peer.wake.set()
 

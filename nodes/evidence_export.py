@@ -6,7 +6,7 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.checkpoint import Checkpoint
@@ -14,11 +14,20 @@ from exchange.evidence_file import ContentItem, EnvelopeItem, LinkItem, build_ev
 from exchange.proof import Proof
 from exchange.statement import AgencyKeys
 from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId
-from nodes.identity import Identity
+from nodes.identity import Identity, log_name
 from nodes.ledger import Ledger
 from nodes.loading import stored_checkpoint
 from nodes.peers import Peers
-from nodes.store.contract import AckRow, Direction, InboundRow, MessageRow, OutboundRow, StatementRow, Store
+from nodes.store.contract import (
+    AckRow,
+    Direction,
+    InboundRow,
+    MessageRow,
+    OutboundRow,
+    PeerHeadRow,
+    StatementRow,
+    Store,
+)
 from nodes.vault import Vault
 
 
@@ -110,7 +119,7 @@ class EvidenceExport:
     async def _own_envelope(self, row: MessageRow, envelope: OutboundRow, bundle: _Bundle, show: bool) -> None:
         self._speaks(self._identity.agency, bundle)
         bundle.envelopes[envelope.header] = EnvelopeItem(envelope.header, envelope.body_hash)
-        bundle.statements.append((self._identity.agency, await self._ledger.proof(envelope.log, envelope.index)))
+        await self._own_statement(envelope.log, envelope.index, bundle)
         if show:
             self._content(
                 row,
@@ -139,7 +148,7 @@ class EvidenceExport:
         )
         if proof is not None:
             bundle.statements.append((inbound.sender, proof))
-        bundle.statements.append((self._identity.agency, await self._ledger.proof(inbound.log, inbound.index)))
+        await self._own_statement(inbound.log, inbound.index, bundle)
         if show and inbound.sealed_opening is not None:
             self._content(
                 row,
@@ -151,6 +160,18 @@ class EvidenceExport:
                 inbound.n,
                 bundle,
             )
+
+    async def _own_statement(self, log: str, index: int, bundle: _Bundle) -> None:
+        """What we said, and of a log generation that has ended what ties it to the ones after it."""
+        own = self._identity.agency
+        proof = await self._ledger.proof(log, index)
+        bundle.statements.append((own, proof))
+        for opened in self._identity.opened:
+            origin = opened.checkpoint.origin
+            if origin.generation > proof.checkpoint.origin.generation:
+                tie = (own, await self._ledger.proof(log_name(origin.gateway, origin.generation), 0))
+                if tie not in bundle.statements:
+                    bundle.statements.append(tie)
 
     async def _peer_statement(self, row: StatementRow, bundle: _Bundle) -> None:
         self._speaks(row.agency, bundle)
@@ -185,20 +206,27 @@ class EvidenceExport:
         peer = self._peers.get(agency)
         if peer is None or not any(change.index + 1 >= size for change in peer.keys.changes_of(gateway)):
             return
-        at, at_root = size, root
-        for head in await self._store.head_chain(agency, gateway, generation, size):
-            if head.from_size != at:
-                continue
-            nodes = tuple(head.nodes[i : i + 32] for i in range(0, len(head.nodes), 32))
-            link = LinkItem(agency, GatewayName(gateway), generation, at, at_root, head.size, head.root, nodes)
-            if link not in bundle.links:
-                bundle.links.append(link)
-            at, at_root = head.size, head.root
-            checkpoint = stored_checkpoint(head.checkpoint, agency)
-            if all(change.index + 1 < head.size for change in peer.keys.changes_of(gateway)):
-                # The first head of the pair now in force: the chain need lead no further.
-                bundle.heads.append(checkpoint)
-                return
+        # Rounds cross on the line, so several heads may have been proved from the same earlier one, and a head that
+        # came late was proved into a newer one: all the ways are looked at.
+        first = await self._store.peer_head(agency, gateway, generation, size)
+        heads = {head.size: head for head in await self._store.head_chain(agency, gateway, generation, size)}
+        if first is not None and first.root == root:
+            heads[size] = first
+        ways: list[tuple[int, list[LinkItem]]] = [(size, [])]
+        tried = {size}
+        while ways:
+            at, links = ways.pop()
+            for step in _steps(heads, at):
+                if step.to_size in tried:
+                    continue
+                tried.add(step.to_size)
+                way = [*links, step]
+                if all(change.index + 1 < step.to_size for change in peer.keys.changes_of(gateway)):
+                    # A head of the pair now in force: the chain need lead no further.
+                    bundle.links.extend(link for link in way if link not in bundle.links)
+                    bundle.heads.append(stored_checkpoint(heads[step.to_size].checkpoint, agency))
+                    return
+                ways.append((step.to_size, way))
 
     def _content(
         self,
@@ -226,3 +254,16 @@ class EvidenceExport:
             peer = self._peers.get(agency)
             if peer is not None:
                 bundle.agencies[agency] = peer.keys
+
+
+def _steps(heads: Mapping[int, PeerHeadRow], at: int) -> Iterator[LinkItem]:
+    """The consistency proofs at hand that lead on from the head of one size, to the largest first."""
+    here = heads.get(at)
+    if here is None:
+        return
+    for head in sorted(heads.values(), key=lambda head: -head.size):
+        proof = here if here.from_size == head.size > at else head if head.from_size == at < head.size else None
+        if proof is not None:
+            nodes = tuple(proof.nodes[i : i + 32] for i in range(0, len(proof.nodes), 32))
+            gateway = GatewayName(here.gateway)
+            yield LinkItem(here.agency, gateway, here.generation, at, here.root, head.size, head.root, nodes)

@@ -299,7 +299,9 @@ class Intake:
             ):
                 row = await self._store.peer_head(peer.agency, head.gateway, head.generation, head.size)
                 if row is not None and row.root == head.root:
-                    plan.ops.append(PutPeerHead(replace(row, reconciled=True)))
+                    # What lies under this head may have to be led on to a later pair: keep the way into the newer one.
+                    onward = replace(row, reconciled=True, from_size=group.checkpoint.size, nodes=b"".join(proof.nodes))
+                    plan.ops.append(PutPeerHead(onward))
                 plan.after.append(partial(_forget, peer.unreconciled, key))
 
     # what a peer says about itself

@@ -203,7 +203,7 @@ class PeerHeadRow:
     size: int
     root: bytes
     checkpoint: bytes  # compact wire form, encoded
-    from_size: int | None  # consistency proof from that head, None for the first
+    from_size: int | None  # `nodes` prove this head from that one; or into it, if it is larger; None for the first
     nodes: bytes
     reconciled: bool
     at: int

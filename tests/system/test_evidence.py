@@ -64,7 +64,26 @@ def test_statements_stay_proved_when_the_pair_that_signed_them_was_changed(
         file = tmp_path / f"{name}.tocsin"
         node.ok("evidence", "export", message, "-o", str(file), "--with-content")
         said = verify(node, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
-        assert (said.exit, said.document["verdict"]) == (0, "proved"), said
+        assert (said.exit, said.document["verdict"]) == (0, "proved"), said.document
+
+
+@pytest.mark.parametrize("steps", [("rotate",), ("reopen", "rotate"), ("rotate", "reopen", "reopen", "rotate")])
+def test_what_was_said_before_stays_proved_at_once(
+    exchanged: tuple[Node, Node, str, Path], tmp_path: Path, steps: tuple[str, ...]
+) -> None:
+    """No later statement is needed: the judge may ask on the day of the change."""
+    bogota, berlin, message, _ = exchanged
+    for step in steps:
+        if step == "rotate":
+            bogota.ok("keys", "rotate")
+        else:
+            bogota.ok("log", "reopen", "--reason", "clock")
+
+    file = tmp_path / "after.tocsin"
+    bogota.ok("evidence", "export", message, "-o", str(file), "--with-content")
+
+    said = verify(bogota, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
+    assert (said.exit, said.document["verdict"]) == (0, "proved"), said
 
 
 def test_without_content_the_file_shows_no_word_and_still_proves_delivery(
