@@ -9,6 +9,7 @@ import click
 
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
+from nodes.cli.output import OUTPUT
 from nodes.cli.page import Page
 from nodes.cli.times import format_millis, show_time
 from nodes.cli.views.fields import text, texts
@@ -17,7 +18,7 @@ from nodes.errors import OperationError
 
 
 @click.command
-@click.option("-o", "output", metavar="F", type=click.Path(path_type=Path), help="Write the card to a file.")
+@click.option("-o", "output", metavar="F", type=OUTPUT, help="Write the card to a file.")
 @click.pass_obj
 def command(invocation: Invocation, output: Path | None) -> int:
     """Print this agency's card, and nothing else, on standard output.

@@ -10,32 +10,39 @@ import click
 
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
+from nodes.cli.output import OUTPUT
 from nodes.cli.page import Page
 
 
 @click.command()
 @click.option(
-    "-o", "--output", "output", required=True, metavar="F", help="Where the sealed root goes: a stick for the safe."
+    "-o",
+    "--output",
+    "output",
+    required=True,
+    metavar="F",
+    type=OUTPUT,
+    help="Where the sealed root goes: a stick for the safe.",
 )
 @click.pass_obj
-def export_root(invocation: Invocation, output: str) -> int:
+def export_root(invocation: Invocation, output: Path) -> int:
     """Write the agency root to a file sealed with the passphrase, read it back, then remove it from the node."""
     from nodes.ceremony import export_root as export
 
-    document = export(str(invocation.directory), invocation.passphrase(), Path(output))
+    document = export(str(invocation.directory), invocation.passphrase(), output)
     return invocation.show(Answer(document, 0), _view_export)
 
 
 @click.command()
 @click.option("--root", "root", required=True, metavar="F", help="The file that `keys export-root` wrote.")
 @click.option("--revoke", is_flag=True, help="Make the revocation anchor: the gateway speaks no more.")
-@click.option("-o", "--output", "output", required=True, metavar="F", help="Where the new card goes.")
+@click.option("-o", "--output", "output", required=True, metavar="F", type=OUTPUT, help="Where the new card goes.")
 @click.pass_obj
-def anchor(invocation: Invocation, root: str, revoke: bool, output: str) -> int:  # a flag of click
+def anchor(invocation: Invocation, root: str, revoke: bool, output: Path) -> int:  # a flag of click
     """Sign the next anchor with the root, while the node is stopped. Send the new card to all peers."""
     from nodes.ceremony import next_anchor
 
-    document = next_anchor(str(invocation.directory), invocation.passphrase(), Path(root), Path(output), revoke=revoke)
+    document = next_anchor(str(invocation.directory), invocation.passphrase(), Path(root), output, revoke=revoke)
     return invocation.show(Answer(document, 0), _view_anchor)
 
 

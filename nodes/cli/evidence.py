@@ -12,6 +12,7 @@ import click
 
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
+from nodes.cli.output import OUTPUT
 from nodes.cli.times import format_millis
 from nodes.cli.views.evidence import view_exported, view_verified
 from nodes.directory import write_whole
@@ -26,7 +27,7 @@ EXIT_NOT_PROVED = 65
 
 @click.command
 @click.argument("id_", metavar="ID|CASE")
-@click.option("-o", "output", required=True, metavar="F", type=click.Path(path_type=Path), help="The file to write.")
+@click.option("-o", "output", required=True, metavar="F", type=OUTPUT, help="The file to write.")
 @click.option("--with-content", is_flag=True, help="Also what was said. A disclosure, and logged as one.")
 @click.pass_obj
 def export(invocation: Invocation, id_: str, output: Path, with_content: bool) -> int:
