@@ -1,9 +1,10 @@
 """`tocsin demo`: tells the story of one kidnapping with three real nodes. Owns the clock at the left and the ticks at
-the end.
+the end; with --json they are the one document, and the story is told on standard error.
 """
 
 from __future__ import annotations
 
+import shlex
 import signal
 import tempfile
 import time
@@ -25,21 +26,24 @@ def command(invocation: Invocation, keep: bool) -> int:  # a flag of click
 
     began = time.monotonic()
 
+    def tell(line: str) -> None:
+        click.echo(line, err=invocation.as_json)
+
     def say(line: str) -> None:
-        click.echo(f"{time.monotonic() - began:5.1f} s  {line}")
+        tell(f"{time.monotonic() - began:5.1f} s  {line}")
 
     def detail(line: str) -> None:
         if invocation.verbosity:
-            click.echo(f"{'':9}{line}")
+            tell(f"{'':9}{line}")
 
     class KeptStory(Story):
         def keep(self, agencies: list[Agency]) -> None:
             if not keep:
                 return
-            click.echo("\nThe nodes go on running. In another terminal, for example:")
+            tell("\nThe nodes go on running. In another terminal, for example:")
             for agency in agencies:
-                click.echo(f"  tocsin -D {agency.directory} inbox")
-            click.echo("Ctrl-C ends them and removes everything.")
+                tell(f"  tocsin -D {shlex.quote(str(agency.directory))} inbox")
+            tell("Ctrl-C ends them and removes everything.")
             signal.pause()
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -55,11 +59,14 @@ def command(invocation: Invocation, keep: bool) -> int:  # a flag of click
         return 130
     finally:
         remove(home)
-    click.echo("")
-    for claim in story.claims:
-        click.echo(f"  {'✓' if claim.held else '✗'} {claim.text}")
     kept = sum(claim.held for claim in story.claims)
-    click.echo(f"\n{kept} of {CLAIMS} claims held in {time.monotonic() - began:.1f} s")
+    tell("")
+    for claim in story.claims:
+        tell(f"  {'✓' if claim.held else '✗'} {claim.text}")
+    tell(f"\n{kept} of {CLAIMS} claims held in {time.monotonic() - began:.1f} s")
+    if invocation.as_json:
+        claims = [{"text": claim.text, "held": claim.held} for claim in story.claims]
+        invocation.print_document({"v": 1, "claims": claims, "held": kept, "of": CLAIMS})
     return 0 if held and kept == CLAIMS else 1
 
 
