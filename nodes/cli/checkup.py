@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import shutil
 import socket
 import stat
@@ -55,7 +56,9 @@ def _keys(layout: Layout) -> Document:
         return _check("keys", "fail", "There are no key files.", "restore them, or make a new node", began)
     if wide:
         said = f"Others may read {', '.join(wide)}."
-        return _check("keys", "fail", said, f"chmod 600 {layout.keys}/*, and find out who read them", began)
+        return _check(
+            "keys", "fail", said, f"chmod 600 {shlex.quote(str(layout.keys))}/*, and find out who read them", began
+        )
     return _check("keys", "ok", f"{len(files)} key files, readable by their owner only.", None, began)
 
 

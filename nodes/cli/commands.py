@@ -33,7 +33,7 @@ Tree: TypeAlias = "Mapping[str, Entry | Branch]"
 COMMANDS: Tree = {
     "init": Entry("nodes.cli.init:command", "Make a node: its directory, keys, card."),
     "run": Entry("nodes.cli.run:command", "Run the node until it is told to stop."),
-    "demo": Entry("nodes.cli.demo:command", "Two agencies on this machine exchange an alert."),
+    "demo": Entry("nodes.cli.demo:command", "Three agencies on this machine exchange an alert."),
     "card": Entry("nodes.cli.card:command", "Print this agency's card, to be handed to others."),
     "peer": Branch(
         "The agencies this one exchanges with.",

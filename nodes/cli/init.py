@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 
 import click
 
@@ -71,4 +72,4 @@ def _view(document: Document, page: Page) -> None:
     page.line("listens on   ", str(document["listen"] or "nothing: it only calls out"))
     page.line("")
     page.line("Give the card to your peers; tell them the safety code by telephone, never with the card.")
-    page.line(f"Start it:  tocsin -D {document['dir']} run")
+    page.line("Start it:  tocsin -D ", shlex.quote(str(document["dir"])), " run")

@@ -1,0 +1,50 @@
+"""A command that is printed can be typed as it stands, whatever the directory is called."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import nodes.daemon
+from nodes.directory import create_directory
+from tests.cli.conftest import Operator
+
+
+def test_the_command_that_starts_a_new_node_is_quoted(
+    tocsin: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = str(tmp_path / "new comer" / "co")
+    born = {"v": 1, "agency": "new.co", "dir": directory, "card": "c", "safety_code": "s", "listen": None}
+
+    def init_node(*args: Any, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(document=lambda: born)
+
+    monkeypatch.setattr(nodes.daemon, "init_node", init_node)
+    secret = tmp_path / "passphrase"
+    secret.touch(0o600)
+    secret.write_text("four words are enough")
+    options = ["--agency", "new.co", "--name", "N", "--country", "CO", "--listen", "none"]
+    said = tocsin("init", directory, *options, "--passphrase-file", str(secret))
+    assert said.exit == 0
+    _, _, command = said.out.splitlines()[-1].partition("Start it:  ")
+    assert shlex.split(command) == ["tocsin", "-D", directory, "run"]
+
+
+def test_what_doctor_says_to_type_is_quoted(tocsin: Operator, tmp_path: Path) -> None:
+    layout = create_directory(tmp_path / "new comer")
+    layout.config_file.touch()
+    key = layout.keys / "node.key"
+    key.write_bytes(b"sealed")
+    key.chmod(0o644)
+    tocsin.directory = layout.root
+    checks = {check["name"]: check for check in tocsin("doctor", "--json").json["checks"]}
+    assert shlex.quote(str(layout.root)) in checks["node_not_running"]["next_step"]
+    assert checks["keys"]["next_step"].startswith(f"chmod 600 {shlex.quote(str(layout.keys))}/*,")
+
+
+def test_the_help_counts_the_agencies_of_the_demo(tocsin: Operator) -> None:
+    assert "Three agencies on this machine" in " ".join(tocsin("--help").out.split())
