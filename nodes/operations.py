@@ -155,8 +155,16 @@ class Operations:
     async def _show(self, caller: OperatorRow, args: Document) -> Answer:
         reference = str(args["id"])
         if self._reading.is_case(reference):
+            document = await self._reading.case_document(reference, content=True)
+            # `opened` is a signed word to the sender: of a case's screen, only for what that shows in full.
+            unseen = {
+                message["message_id"]
+                for message in document["messages"]
+                if args.get("displayed") == "current" and message.get("superseded_by")
+            }
             for row in await self._reading.case(reference):
-                await self._opened(caller, row)
+                if format_uuid(row.message_id) not in unseen:
+                    await self._opened(caller, row)
             return Answer(await self._reading.case_document(reference, content=True))
         row = await self._reading.find(reference)
         await self._opened(caller, row)

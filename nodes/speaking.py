@@ -81,6 +81,14 @@ class _Case:
     document: Document
 
 
+@dataclass(frozen=True, slots=True)
+class _Ack:
+    """An acknowledgement that is valid and was not yet said."""
+
+    completed: Completed
+    body: AckBody
+
+
 class Speaking:
     """Implements the verbs."""
 
@@ -155,6 +163,14 @@ class Speaking:
         text = _content(args)
         case = await self._own_case(str(args["case"]))
         tree = await asyncio.to_thread(_parsed, text)  # 256 KiB of YAML take seconds
+        named = tree.get("case_id")
+        if named and named != case.case_id:
+            raise OperationError(
+                "invalid_alert",
+                "the file is about another case than the command; nothing was posted",
+                "name the case of the file, or take case_id out of the file",
+                (Problem("/case_id", "case", f"the command is about {case.case_id}", case.case_id),),
+            )
         tree["kind"] = "update"
         tree["case_id"] = case.case_id
         tree.setdefault("precedence", case.headline.precedence)
@@ -218,10 +234,12 @@ class Speaking:
                 f"this message was {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
                 "a decision is corrected by a note: tocsin note CASE -",
             )
+        # Judged whole before anything is said: a mistyped code must not leave a signed `opened` behind.
+        decision = self._ack(row, level, args.get("cause"), args.get("text"), officer)
         if not said:
-            await self._acknowledge(row, "opened", None, None, officer)
-        body = await self._acknowledge(row, level, args.get("cause"), args.get("text"), officer)
-        return Answer(_ack_document(row, body))
+            await self._acknowledge(row, self._ack(row, "opened", None, None, officer))
+        await self._acknowledge(row, decision)
+        return Answer(_ack_document(row, decision.body))
 
     async def opened(self, caller: OperatorRow, row: MessageRow) -> None:
         """`opened`, when a person looked for the first time. A program never says it. Failing to send it does not
@@ -232,7 +250,7 @@ class Speaking:
         if await self._said(row):
             return
         try:
-            await self._acknowledge(row, "opened", None, None, caller.ref)
+            await self._acknowledge(row, self._ack(row, "opened", None, None, caller.ref))
         except OperationError as error:
             if error.code not in ("peer_not_usable", "unknown_agency", "policy_denied"):
                 raise
@@ -368,9 +386,7 @@ class Speaking:
                         found[recipient.agency] = None
         return list(dict.fromkeys([*found, *(agency for agency in extra if agency != self._identity.agency)]))
 
-    async def _acknowledge(
-        self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None
-    ) -> AckBody:
+    def _ack(self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None) -> _Ack:
         headline = self._vault.headline(row)
         if headline is None:
             raise OperationError("wrong_state", "the content of this message was erased", "")
@@ -395,10 +411,11 @@ class Speaking:
         body = AckBody(
             level=level, cause=cause, officer=officer, text=text, at=now, content_sha256=headline.content_sha256
         )
-        await self._posting.post(
-            _completed(tree, defaults), [row.sender], own_ack=OwnAck(row.message_id, row.sender, body)
-        )
-        return body
+        return _Ack(_completed(tree, defaults), body)
+
+    async def _acknowledge(self, row: MessageRow, ack: _Ack) -> None:
+        own_ack = OwnAck(row.message_id, row.sender, ack.body)
+        await self._posting.post(ack.completed, [row.sender], own_ack=own_ack)
 
     async def _said(self, row: MessageRow) -> list[AckBody]:
         acks = (await self._store.acks(row.sender, [row.message_id])).get(row.message_id, [])

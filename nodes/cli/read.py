@@ -49,7 +49,7 @@ def _is_live(entry: Document) -> bool:
 @click.pass_obj
 def show(invocation: Invocation, id_: str) -> int:
     """Show a message or a whole case. The sender learns that it was opened, if a person asks."""
-    answer = invocation.ask("show", {"id": id_})
+    answer = invocation.ask("show", {"id": id_, "displayed": "all" if invocation.as_json else "current"})
 
     def view(document: Document, page: Page) -> None:
         if "messages" in document:

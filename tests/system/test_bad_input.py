@@ -217,3 +217,30 @@ def test_suspended_peers_are_refused_at_once_and_resumed_with_their_queue(pair: 
     )
     berlin.ok("peer", "resume", "ponal.co")
     until(lambda: bogota.state(posted, "bka.de") == "stored", "delivery after the resumption")
+
+
+def test_a_mistyped_reason_leaves_no_signed_word(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    message = bogota.post("bka.de", "--wait", "30")["message_id"]
+
+    before = log_size(berlin)
+
+    assert code_of(berlin.cli("ack", message, "--reject", "nonsense")) == (65, "invalid_alert")
+
+    assert log_size(berlin) == before
+
+
+def log_size(node: Node) -> int:
+    return int(node.cli("log", "verify").document["size"])
+
+
+def test_an_update_of_another_case_is_refused(pair: tuple[Node, Node], tmp_path: Path) -> None:
+    bogota, _ = pair
+    case = bogota.post("bka.de", "--wait", "30")["case_id"]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**SMALLEST, "case_id": f"{case}9"}))
+
+    said = bogota.cli("update", case, str(other))
+
+    assert code_of(said) == (65, "invalid_alert")
+    assert said.document["error"]["problems"][0]["path"] == "/case_id"
