@@ -239,7 +239,7 @@ def test_show_hands_on_the_document_as_it_came(node: RecordedNode, tocsin: Opera
     document = {**SHOWN, "content": {**CONTENT, "x": ["\u202e", "ü", 10**40, 1.5e300, None]}}
     node.answers("show", document)
     assert tocsin("show", "567890ab", "--json").json == document
-    assert node.asked("show") == {"id": "567890ab"}
+    assert node.asked("show") == {"id": "567890ab", "displayed": "all"}
 
 
 def test_json_is_utf_8_and_half_a_surrogate_does_not_end_it(node: RecordedNode, tocsin: Operator) -> None:
@@ -555,15 +555,15 @@ def test_problems_are_listed_one_a_line_with_path_rule_and_example(
 
 def test_a_program_without_streams_still_ends_as_it_should(node: RecordedNode, children: Any) -> None:
     node.answers("status", EXAMPLES["status"])
-    shell = f"{sys.executable} -m nodes.cli -D '{node.directory}' status <&- >&- 2>&-"
+    shell = f"'{sys.executable}' -m nodes.cli -D '{node.directory}' status <&- >&- 2>&-"
     assert children.run(["sh", "-c", shell]).returncode == 0
-    shell = f"{sys.executable} -m nodes.cli -D '{node.directory}/nowhere' status --json <&- >&- 2>&-"
+    shell = f"'{sys.executable}' -m nodes.cli -D '{node.directory}/nowhere' status --json <&- >&- 2>&-"
     assert children.run(["sh", "-c", shell]).returncode == 69
 
 
 def test_who_reads_our_output_may_leave(node: RecordedNode, children: Any) -> None:
     node.answers("inbox", {"v": 1, "messages": [inbox_entry(n) for n in range(2000)]})
-    shell = f"{sys.executable} -m nodes.cli -D '{node.directory}' inbox | head -1; echo ${{PIPESTATUS[0]}}"
+    shell = f"'{sys.executable}' -m nodes.cli -D '{node.directory}' inbox | head -1; echo ${{PIPESTATUS[0]}}"
     said = children.run(["bash", "-c", shell])
     assert said.stderr == b""
     assert said.stdout.splitlines()[-1] in (b"0", b"74")  # 0 if it had said everything before the reader left
