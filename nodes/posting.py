@@ -7,11 +7,12 @@ have it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
-from exchange.alerts import Completed
+from exchange.alerts import Completed, Headline, read_received
 from exchange.compose import DEFAULT_LIFETIME_MS, PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
 from exchange.entry import Issued, encode_entry
 from exchange.envelope import Precedence
@@ -88,14 +89,24 @@ class Posting:
 
     def decisions(self, completed: Completed, recipients: Sequence[AgencyId], now: int) -> tuple[Decision, ...]:
         """What would happen to each recipient."""
+        return self._decisions(completed.document, completed.headline, completed.content, recipients, now)
+
+    def _decisions(
+        self,
+        document: Mapping[str, Any],
+        headline: Headline,
+        content: bytes,
+        recipients: Sequence[AgencyId],
+        now: int,
+    ) -> tuple[Decision, ...]:
         addressees = []
         for agency in recipients:
             peer = self._peers.get(agency)
             addressees.append(Addressee(agency, None, "", None) if peer is None else peer.addressee(now))
         return decide(
-            completed.document,
-            completed.headline,
-            completed.content,
+            document,
+            headline,
+            content,
             own_agency=self._identity.agency,
             own_country=self._country,
             addressees=addressees,
@@ -126,9 +137,11 @@ class Posting:
         extra_ops: Sequence[Op] = (),
         own_ack: OwnAck | None = None,
         audit: Sequence[bytes] = (),
+        leave_out: str = "--to",
     ) -> Posted:
         """Seal to each recipient and commit. Durable when it returns. Raises OperationError when one recipient may
-        not have it.
+        not have it. `leave_out`: the option by which the caller goes on without such a one, `--to` the others or
+        `--without` these.
         """
         message_id = MessageId(parse_uuid(completed.headline.message_id))
         lock = self._in_hand.setdefault(message_id, asyncio.Lock())
@@ -139,6 +152,7 @@ class Posting:
                     earlier = await self.earlier(message_id, input_sha256)
                     if earlier is not None:
                         return earlier
+                self._forbid(self.decisions(completed, recipients, self._clock()), leave_out)
                 return await self._post(message_id, completed, recipients, input_sha256, extra_ops, own_ack, audit)
         finally:
             if not lock.locked():
@@ -155,7 +169,6 @@ class Posting:
         audit: Sequence[bytes],
     ) -> Posted:
         now = self._clock()
-        self._forbid(self.decisions(completed, recipients, now))
         headline = completed.headline
         precedence = PRECEDENCES[headline.precedence]
         shown = headline.kind not in SILENT_KINDS
@@ -185,21 +198,7 @@ class Posting:
         until = deliver_by(headline, now)
         sealings: list[_Sealing] = []
         for agency in recipients:
-            recipient = RecipientRow(
-                message_id=message_id,
-                agency=agency,
-                envelope_id=new_envelope_id(),
-                state=MachineState.QUEUED,
-                reason=None,
-                precedence=int(precedence),
-                deliver_by=until,
-                updated_at=now,
-                attempts=0,
-                next_attempt_at=None,
-                reseals=0,
-                sealed=False,
-                shown=shown,
-            )
+            recipient = _queued(row, agency, until, now)
             peer = self._peers.get(agency)
             key_to = None if peer is None else peer.usable_key(now)
             if peer is None or key_to is None:
@@ -212,6 +211,21 @@ class Posting:
         for agency in recipients:
             self._wake(agency, flash=precedence is Precedence.FLASH)
         return Posted(row, repeated=False)
+
+    async def add_recipient(self, row: MessageRow, agency: AgencyId, audit: Sequence[bytes]) -> None:
+        """A message of ours to one agency more, as it was committed. Raises OperationError when it may not have it."""
+        content = self._vault.content(row)
+        if content is None:
+            raise OperationError("wrong_state", "the content of this message was erased", "")
+        now = self._clock()
+        received = read_received(content)
+        decisions = self._decisions(received.document, received.headline, content, [agency], now)
+        self._forbid(decisions, "--to")
+        recipient = _queued(row, agency, deliver_by(received.headline, now), now)
+        await self._writer.commit(Change.of(PutRecipient(recipient), audit=tuple(audit)))
+        peer = self._peers.get(agency)
+        if peer is not None:
+            await self.seal_waiting(peer)
 
     async def seal_waiting(self, peer: Peer, limit: int = 256) -> int:
         """Seal what waited for an epoch key of this peer. Returns how many envelopes were issued."""
@@ -326,16 +340,44 @@ class Posting:
             peer.wake.set()
 
     @staticmethod
-    def _forbid(decisions: Sequence[Decision]) -> None:
+    def _forbid(decisions: Sequence[Decision], leave_out: str) -> None:
         barred = [decision for decision in decisions if decision.bar is not None]
         if not barred:
             return
         allowed = [decision.agency for decision in decisions if decision.bar is None]
         reasons = ", ".join(f"{decision.agency}: {decision.bar}" for decision in barred)
-        rest = f"without them: --to {','.join(allowed)}" if allowed else "tocsin peer list shows whom you can send to"
+        if not allowed:
+            rest = "tocsin peer list shows whom you can send to"
+        elif leave_out == "--without":
+            names = [decision.agency for decision in barred]
+            rest = (
+                f"without them, at once: add --without {','.join(names)}; "
+                f"when they can have it: tocsin resend ID --to {names[0]}"
+            )
+        else:
+            rest = f"without them: --to {','.join(allowed)}"
         codes = {_error_code(decision) for decision in barred}
         code = next(code for code in ("unknown_agency", "peer_not_usable", "policy_denied") if code in codes)
         raise OperationError(code, f"nothing was posted; these recipients cannot have it: {reasons}", rest)
+
+
+def _queued(row: MessageRow, agency: AgencyId, until: int, now: int) -> RecipientRow:
+    """A message of ours that waits for one agency, not sealed yet. One whose own time is over is still told."""
+    return RecipientRow(
+        message_id=row.message_id,
+        agency=agency,
+        envelope_id=new_envelope_id(),
+        state=MachineState.QUEUED,
+        reason=None,
+        precedence=row.precedence,
+        deliver_by=until if until > now else now + DEFAULT_LIFETIME_MS,
+        updated_at=now,
+        attempts=0,
+        next_attempt_at=None,
+        reseals=0,
+        sealed=False,
+        shown=row.shown,
+    )
 
 
 def _error_code(decision: Decision) -> str:

@@ -201,7 +201,9 @@ class Speaking:
             raise OperationError("wrong_state", "the content of this case was erased", "")
         about = _reference("related", rows[-1], headline)
         senders = [row.sender for row in rows if row.direction is Direction.IN]
-        recipients = self._recipients(args.get("to")) or await self._case_recipients(rows, extra=senders)
+        recipients = self._recipients(args.get("to")) or self._without(
+            args, await self._case_recipients(rows, extra=senders)
+        )
         tree = build_note(str(args.get("text") or ""))
         return await self._post_tree(
             caller,
@@ -256,15 +258,20 @@ class Speaking:
                 raise
 
     async def resend(self, caller: OperatorRow, args: Document) -> Answer:
-        """`resend ID --to A`: the same message in a new envelope."""
+        """`resend ID --to A`: the same message in a new envelope; also to an agency that has the case and was left out
+        of this message (`--without`).
+        """
         row = await self._reading.find(str(args["id"]))
         agency = _agency(args.get("to"))
         recipient = await self._store.recipient(row.message_id, agency)
-        if row.direction is not Direction.OUT or recipient is None:
+        if row.direction is not Direction.OUT or (recipient is None and agency not in await self._holders(row)):
             raise OperationError(
                 "unknown_agency", f"this message was not sent to {agency}", "tocsin track shows to whom it went"
             )
-        if recipient.state in (MachineState.REFUSED, MachineState.EXPIRED):
+        if recipient is None:
+            audit = self._audit(caller, "disclosure", row.message_id, [agency])
+            await self._posting.add_recipient(row, agency, audit=audit)
+        elif recipient.state in (MachineState.REFUSED, MachineState.EXPIRED):
             await self._posting.new_envelope(recipient, reseal=False)
         elif recipient.state is MachineState.STORED:
             raise OperationError(
@@ -290,7 +297,7 @@ class Speaking:
         self, caller: OperatorRow, args: Document, case: _Case, tree: Document, text: bytes | None = None
     ) -> Answer:
         added = self._recipients(args.get("to"))
-        recipients = await self._case_recipients(case.rows, extra=added)
+        recipients = self._without(args, await self._case_recipients(case.rows, extra=added))
         if tree.get("kind") == "update":
             tree.setdefault("changed", diff(case.document, tree))
         supersedes = _reference("supersedes", case.newest, case.headline)
@@ -340,7 +347,11 @@ class Speaking:
         completed = _completed(tree, defaults)
         self._check_writable("flash" if completed.headline.kind in CLOSING_KINDS else completed.headline.precedence)
         posted = await self._posting.post(
-            completed, recipients, input_sha256=digest, audit=self._audit(caller, "disclosure", message_id, recipients)
+            completed,
+            recipients,
+            input_sha256=digest,
+            audit=self._audit(caller, "disclosure", message_id, recipients),
+            leave_out="--without",
         )
         return await self._answer(posted, args)
 
@@ -385,6 +396,27 @@ class Speaking:
                     if recipient.state is not MachineState.REFUSED:
                         found[recipient.agency] = None
         return list(dict.fromkeys([*found, *(agency for agency in extra if agency != self._identity.agency)]))
+
+    def _without(self, args: Document, recipients: list[AgencyId]) -> list[AgencyId]:
+        """Those that the caller does not leave out by name: a suspended agency must not keep a cancel from the others.
+        Raises OperationError(unknown_agency) for a name that is not among them.
+        """
+        left_out = self._recipients(args.get("without"))
+        foreign = [agency for agency in left_out if agency not in recipients]
+        if foreign:
+            raise OperationError(
+                "unknown_agency",
+                f"nothing was posted; {', '.join(foreign)} is not among the recipients",
+                f"it would go to: {', '.join(recipients)}",
+            )
+        return [agency for agency in recipients if agency not in left_out]
+
+    async def _holders(self, row: MessageRow) -> list[AgencyId]:
+        """Agencies to which some message of this one's case was sent."""
+        headline = self._vault.headline(row)
+        if headline is None or not row.shown:
+            return []
+        return await self._case_recipients(await self._reading.case(headline.case_id), extra=())
 
     def _ack(self, row: MessageRow, level: str, cause: str | None, text: str | None, officer: str | None) -> _Ack:
         headline = self._vault.headline(row)

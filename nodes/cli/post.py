@@ -39,6 +39,14 @@ def recipients(command: Command) -> Command:
     return click.option("--to", "to", type=Agencies(), multiple=True, metavar="A[,B]", help="Recipients.")(command)
 
 
+def of_the_case(command: Command) -> Command:
+    """`--to` adds to everyone the case went to; `--without` leaves out by name, never silently."""
+    without = click.option(
+        "--without", "without", type=Agencies(), multiple=True, metavar="A[,B]", help="Recipients to leave out."
+    )  # fmt: skip
+    return without(recipients(command))
+
+
 def sending(command: Command) -> Command:
     """`--id` and `--wait`."""
     command = click.option("--id", "message_id", metavar="UUID", help="The message's id; made unless given.")(command)
@@ -87,7 +95,7 @@ def post(
 @click.command
 @click.argument("case")
 @click.argument("file")
-@recipients
+@of_the_case
 @sending
 @click.option("--why", "why", metavar="CODE", help="Why it changed (list L55): new_fact, correction, regrade, …")
 @click.pass_obj
@@ -96,13 +104,14 @@ def update(
     case: str,
     file: str,
     to: tuple[list[str], ...],
+    without: tuple[list[str], ...],
     message_id: str | None,
     wait_s: float,
     why: str | None,
 ) -> int:
     """Post the complete new state of CASE from FILE. It goes to everyone the case went to; --to adds."""
     content = content_of(invocation.read_input(file))
-    arguments = {"case": case, **content, "why": why, **_address(to, message_id, wait_s)}
+    arguments = {"case": case, **content, "why": why, **_address(to, without, message_id, wait_s)}
     return send(invocation, "update", arguments, stdin=file == "-")
 
 
@@ -112,7 +121,7 @@ def update(
     "--reason", required=True, metavar="CODE", help="Why (list L34c): false_report, duplicate, error_in_alert, …"
 )
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
-@recipients
+@of_the_case
 @sending
 @click.pass_obj
 def cancel(
@@ -121,11 +130,17 @@ def cancel(
     reason: str,
     text: str | None,
     to: tuple[list[str], ...],
+    without: tuple[list[str], ...],
     message_id: str | None,
     wait_s: float,
 ) -> int:
     """Call the alert of CASE off. Nothing is erased; every holder is told to stop."""
-    arguments = {"case": case, "reason": reason, "text": invocation.spoken(text), **_address(to, message_id, wait_s)}
+    arguments = {
+        "case": case,
+        "reason": reason,
+        "text": invocation.spoken(text),
+        **_address(to, without, message_id, wait_s),
+    }
     return send(invocation, "cancel", arguments, stdin=text == "-", said=text)
 
 
@@ -135,7 +150,7 @@ def cancel(
     "--outcome", required=True, metavar="CODE", help="How it ended (list L34r): rescued, found_safe, released_paid, …"
 )
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
-@recipients
+@of_the_case
 @sending
 @click.pass_obj
 def resolve(
@@ -144,11 +159,17 @@ def resolve(
     outcome: str,
     text: str | None,
     to: tuple[list[str], ...],
+    without: tuple[list[str], ...],
     message_id: str | None,
     wait_s: float,
 ) -> int:
     """Close CASE with its outcome."""
-    arguments = {"case": case, "outcome": outcome, "text": invocation.spoken(text), **_address(to, message_id, wait_s)}
+    arguments = {
+        "case": case,
+        "outcome": outcome,
+        "text": invocation.spoken(text),
+        **_address(to, without, message_id, wait_s),
+    }
     return send(invocation, "resolve", arguments, stdin=text == "-", said=text)
 
 
@@ -156,7 +177,7 @@ def resolve(
 @click.argument("case")
 @click.option("--until", required=True, metavar="T", help="New end: a time with its offset, or a distance such as 7d.")
 @click.option("--necessity", metavar="T|-", help="Why it is still needed; `-` reads standard input.")
-@recipients
+@of_the_case
 @sending
 @click.pass_obj
 def renew(
@@ -165,6 +186,7 @@ def renew(
     until: str,
     necessity: str | None,
     to: tuple[list[str], ...],
+    without: tuple[list[str], ...],
     message_id: str | None,
     wait_s: float,
 ) -> int:
@@ -174,7 +196,7 @@ def renew(
         "case": case,
         "until": end,
         "necessity": invocation.spoken(necessity),
-        **_address(to, message_id, wait_s),
+        **_address(to, without, message_id, wait_s),
     }
     return send(invocation, "renew", arguments, stdin=necessity == "-", said=necessity)
 
@@ -182,7 +204,7 @@ def renew(
 @click.command
 @click.argument("case")
 @click.argument("text")
-@recipients
+@of_the_case
 @sending
 @click.pass_obj
 def note(
@@ -190,11 +212,12 @@ def note(
     case: str,
     text: str,
     to: tuple[list[str], ...],
+    without: tuple[list[str], ...],
     message_id: str | None,
     wait_s: float,
 ) -> int:
     """Add a note to CASE. TEXT `-` reads standard input, which leaves no trace in the shell's history."""
-    arguments = {"case": case, "text": invocation.spoken(text), **_address(to, message_id, wait_s)}
+    arguments = {"case": case, "text": invocation.spoken(text), **_address(to, without, message_id, wait_s)}
     return send(invocation, "note", arguments, stdin=text == "-", said=text)
 
 
@@ -240,8 +263,10 @@ def flat(to: tuple[list[str], ...]) -> list[str]:
     return list(dict.fromkeys(agency for agencies in to for agency in agencies))
 
 
-def _address(to: tuple[list[str], ...], message_id: str | None, wait_s: float) -> Document:
-    return {"to": flat(to), "id": _given(message_id) or str(uuid4()), "wait_s": wait_s}
+def _address(
+    to: tuple[list[str], ...], without: tuple[list[str], ...], message_id: str | None, wait_s: float
+) -> Document:
+    return {"to": flat(to), "without": flat(without), "id": _given(message_id) or str(uuid4()), "wait_s": wait_s}
 
 
 def _given(message_id: str | None) -> str | None:

@@ -128,10 +128,10 @@ def test_a_verb_about_a_case_sends_its_own_words(
     node: RecordedNode, tocsin: Operator, argv: list[str], operation: str, arguments: dict[str, Any]
 ) -> None:
     node.answers(operation, posted())
-    assert tocsin(*argv, "--to", "bka.de").exit == 0
+    assert tocsin(*argv, "--to", "bka.de", "--without", "fbi.gov").exit == 0
     asked = node.asked(operation)
     assert UUID(asked.pop("id")).version == 4
-    assert asked == {"case": CASE_ID, "to": ["bka.de"], "wait_s": 0, **arguments}
+    assert asked == {"case": CASE_ID, "to": ["bka.de"], "without": ["fbi.gov"], "wait_s": 0, **arguments}
 
 
 def test_an_update_sends_the_new_state_and_why(node: RecordedNode, tocsin: Operator, alert: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.contract import check_document
-from tests.system.agencies import SMALLEST, Node, until
+from tests.system.agencies import SMALLEST, Node, introduce, until
 
 
 def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[Node, Node], tmp_path: Path) -> None:
@@ -133,3 +134,39 @@ def test_what_was_posted_while_the_peer_was_down_arrives_when_it_returns(pair: t
     berlin.start()
     until(lambda: all(bogota.state(message, "bka.de") == "stored" for message in posted), "delivery after the return")
     assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted(posted)
+
+
+def test_a_suspended_peer_keeps_a_cancel_from_nobody_else_and_gets_it_when_it_is_resumed(
+    make_node: Callable[[str, str], Node],
+) -> None:
+    nodes = bogota, berlin, lyon = (
+        make_node("ponal.co", "CO"),
+        make_node("bka.de", "DE"),
+        make_node("interpol.int", "FR"),
+    )
+    for node in nodes:
+        node.start()
+    introduce(*nodes)
+    case = bogota.post("bka.de,interpol.int", "--wait", "30")["case_id"]
+    bogota.ok("peer", "suspend", "bka.de", "--reason", "audit")
+    cancel = ("cancel", case, "--reason", "false_report")
+
+    whole = bogota.cli(*cancel)
+    foreign = bogota.cli(*cancel, "--without", "fbi.gov")
+    without = bogota.ok(*cancel, "--without", "bka.de", "--wait", "30")
+
+    assert (whole.exit, whole.document["error"]["code"]) == (77, "peer_not_usable")
+    assert "--without bka.de" in whole.document["error"]["hint"]
+    assert (foreign.exit, foreign.document["error"]["code"]) == (65, "unknown_agency")
+    assert [(one["agency"], one["state"]) for one in without["recipients"]] == [("interpol.int", "stored")]
+    assert "cancel" in {entry["kind"] for entry in lyon.inbox()}
+
+    message = without["message_id"]
+    still = bogota.cli("resend", message, "--to", "bka.de")
+    bogota.ok("peer", "resume", "bka.de")
+    bogota.ok("resend", message, "--to", "bka.de")
+    until(lambda: bogota.state(message, "bka.de") == "stored", "the cancel at the resumed peer")
+
+    assert (still.exit, still.document["error"]["code"]) == (77, "peer_not_usable")
+    assert [entry["kind"] for entry in berlin.inbox()].count("cancel") == 1
+    assert bogota.cli("resend", message, "--to", "fbi.gov").document["error"]["code"] == "unknown_agency"
