@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol
 
 from aiohttp import StreamReader, web
 
@@ -41,7 +42,15 @@ class Answer:
 
 
 Operation = Callable[[int, Document], Awaitable[Answer]]
-Stream = Callable[[int, Document, AsyncIterator[bytes]], AsyncIterator[Document]]
+Stream = Callable[[int, Document, "Lines"], AsyncIterator[Sequence[Document]]]
+"""Answers in lines; those that are given together are written together."""
+
+
+class Lines(Protocol):
+    """What the caller of a stream sends."""
+
+    def batches(self, most: int) -> AsyncIterator[list[bytes]]:
+        """Its lines as they come, those together that are there already, but at most so many."""
 
 
 class LocalApi:
@@ -102,23 +111,25 @@ class LocalApi:
     async def _stream(self, request: web.Request, uid: int, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         lines = _Lines(request.content)
-        arguments = json.loads(await anext(lines, b"{}"))
+        arguments = json.loads(await lines.first() or b"{}")
         documents = stream(uid, arguments, lines)
         # The first document decides whether this is an answer or a refusal: only then are headers sent.
         first = await anext(documents, None)
         await response.prepare(request)
         if first is not None:
-            await response.write(_line(first))
+            await response.write(_lines(first))
             await self._pour(documents, lines, response)
         await response.write_eof()
         return response
 
-    async def _pour(self, documents: AsyncIterator[Document], lines: _Lines, response: web.StreamResponse) -> None:
+    async def _pour(
+        self, documents: AsyncIterator[Sequence[Document]], lines: _Lines, response: web.StreamResponse
+    ) -> None:
         """Write each document until the stream ends, or the node does: nobody who watches may hold a node up."""
 
         async def pour() -> None:
-            async for document in documents:
-                await response.write(_line(document))
+            async for together in documents:
+                await response.write(_lines(together))
 
         pouring = asyncio.create_task(pour())
         stopped = asyncio.create_task(self._stopping.wait())
@@ -139,6 +150,8 @@ class _Lines:
 
     def __init__(self, content: StreamReader) -> None:
         self._content = content
+        self._whole: deque[bytes] = deque()  # lines that have come
+        self._begun = b""  # of a line that has not
         self._ended = False
         self._waiting: asyncio.Timeout | None = None
         self.followed = False  # whether the stream goes by these lines
@@ -149,23 +162,37 @@ class _Lines:
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
-    def __aiter__(self) -> Self:
-        self.followed = True
-        return self
+    async def first(self) -> bytes:
+        """The first line, which holds the arguments; nothing when there is none."""
+        await self._fill()
+        return self._whole.popleft() if self._whole else b""
 
-    async def __anext__(self) -> bytes:
+    async def batches(self, most: int) -> AsyncIterator[list[bytes]]:
+        """See Lines."""
+        self.followed = True
         while not self._ended:
-            line = await self._read()
-            if not line:
-                break
-            if line.strip():
-                return line
-        raise StopAsyncIteration
+            await self._fill()
+            if not self._whole:
+                return
+            while self._whole and not self._ended:
+                yield [self._whole.popleft() for _ in range(min(most, len(self._whole)))]
+
+    async def _fill(self) -> None:
+        """Wait until a whole line is there, or there will be none. Raises OperationError for one without an end."""
+        while not self._whole and not self._ended:
+            data = await self._read()
+            if not data:
+                self._ended = True
+                data = b"\n"  # the last line may lack its end
+            *whole, self._begun = (self._begun + data).split(b"\n")
+            self._whole.extend(line for line in whole if line.strip())
+            if len(self._begun) > MAX_REQUEST_BYTES:
+                raise OperationError("too_large", "a line of this stream has no end", "one JSON object a line")
 
     async def _read(self) -> bytes:
         try:
             async with asyncio.timeout(None) as self._waiting:
-                return await self._content.readline()
+                return await self._content.readany()
         except TimeoutError:
             if not self._ended:
                 raise
@@ -191,8 +218,15 @@ async def _arguments(request: web.Request) -> Document:
     return arguments
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _line(document: Document) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(document).encode() + b"\n"
+
+
+def _lines(documents: Sequence[Document]) -> bytes:
+    return b"".join(map(_line, documents))
 
 
 def _json(answer: Answer) -> web.Response:

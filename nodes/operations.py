@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from nodes.errors import NodeError, OperationError
 from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.identity import Identity
-from nodes.local_api import Answer, Document, Operation, Stream
+from nodes.local_api import Answer, Document, Lines, Operation, Stream
 from nodes.notices import Notices
 from nodes.operators import ALL_ROLES, Operators, Role
 from nodes.oversight import Oversight
@@ -346,60 +346,75 @@ class Operations:
 
     # --- streams
 
-    async def _watch(self, uid: int, args: Document, lines: AsyncIterator[bytes]) -> AsyncIterator[Document]:
+    async def _watch(self, uid: int, args: Document, lines: Lines) -> AsyncIterator[Sequence[Document]]:
         self._operators.may(uid, "watch")
         with self._events.listen() as news:
-            yield {"v": 1, "event": "watching", "at": timestamp(self._clock())}
+            yield [{"v": 1, "event": "watching", "at": timestamp(self._clock())}]
             while True:
                 event = await news.get()
                 match event:
                     case MessageArrived():
                         row = await self._store.message(event.sender, event.message_id)
                         if row is not None and row.shown:
-                            yield {"v": 1, "event": "message", "message": await self._reading.inbox_entry(row)}
+                            yield [{"v": 1, "event": "message", "message": await self._reading.inbox_entry(row)}]
                     case RecipientMoved():
                         row = await self._store.message(self._identity.agency, event.message_id)
                         if row is not None and row.shown:
-                            yield {"v": 1, "event": "delivery", "message": await self._reading.message(row)}
+                            yield [{"v": 1, "event": "delivery", "message": await self._reading.message(row)}]
                     case RoundEnded():
                         pass
 
-    async def _stream(self, uid: int, args: Document, lines: AsyncIterator[bytes]) -> AsyncIterator[Document]:
+    async def _stream(self, uid: int, args: Document, lines: Lines) -> AsyncIterator[Sequence[Document]]:
         """Many posts on one connection: each line is the arguments of `post`, each answer line carries its `seq`.
         Answers come as they are durable.
         """
         caller = self._operators.may(uid, "stream")
-        answers: asyncio.Queue[Document | None] = asyncio.Queue()
-        gate = asyncio.Semaphore(STREAM_IN_FLIGHT)
+        answers: asyncio.Queue[list[Document] | None] = asyncio.Queue()
+        gate = asyncio.Semaphore(STREAM_IN_FLIGHT // STREAM_BATCH)
 
-        async def one(seq: int, line: bytes) -> None:
+        async def several(first: int, batch: list[bytes]) -> None:
             try:
-                answer = await self._speaking.post(caller, json.loads(line))
-                await answers.put({"seq": seq, "exit": answer.exit, "document": answer.document})
-            except NodeError as error:
-                await answers.put({"seq": seq, "exit": error.exit, "document": error.document()})
-            except (ValueError, TypeError):
-                bad = OperationError("usage", "this line is no JSON object of post's arguments", "one object a line")
-                await answers.put({"seq": seq, "exit": bad.exit, "document": bad.document()})
+                outcomes = await self._post_lines(caller, batch)
+                await answers.put([{"seq": seq, **said} for seq, said in enumerate(outcomes, start=first)])
             finally:
                 gate.release()
 
         async def read() -> None:
             async with asyncio.TaskGroup() as group:
                 seq = 0
-                async for line in lines:
+                async for batch in lines.batches(STREAM_BATCH):
                     await gate.acquire()
-                    group.create_task(one(seq, line))
-                    seq += 1
+                    group.create_task(several(seq, batch))
+                    seq += len(batch)
             await answers.put(None)
 
-        yield {"v": 1, "event": "streaming"}
+        yield [{"v": 1, "event": "streaming"}]
         reader = asyncio.create_task(read())
         try:
             while (answer := await answers.get()) is not None:
                 yield answer
         finally:
             reader.cancel()
+
+    async def _post_lines(self, caller: OperatorRow, batch: Sequence[bytes]) -> list[Document]:
+        """What became of each line, as its exit and document."""
+        asked: list[Document | None] = []
+        for line in batch:
+            try:
+                arguments = json.loads(line)
+            except (ValueError, RecursionError):
+                arguments = None
+            asked.append(arguments if isinstance(arguments, dict) else None)
+        answered = iter(await self._speaking.post_many(caller, [args for args in asked if args is not None]))
+        bad = OperationError("usage", "this line is no JSON object of post's arguments", "one object a line")
+        outcomes = [bad if args is None else next(answered) for args in asked]
+        return [
+            {
+                "exit": outcome.exit,
+                "document": outcome.document() if isinstance(outcome, NodeError) else outcome.document,
+            }
+            for outcome in outcomes
+        ]
 
     async def _audit(self, operation: str, caller: OperatorRow, row: MessageRow) -> None:
         body = {
@@ -414,6 +429,8 @@ class Operations:
 
 
 STREAM_IN_FLIGHT = 512
+# Posts of a stream that share a turn of the loop: others wait for it, a flash alert among them.
+STREAM_BATCH = 16
 
 
 def _plain(handler: Callable[[Document], Awaitable[Answer]]) -> Handler:

@@ -6,7 +6,6 @@ have it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -38,7 +37,7 @@ from nodes.store.contract import (
     RecipientRow,
     Store,
 )
-from nodes.vault import AckBody, Vault
+from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
 
@@ -52,17 +51,21 @@ class OwnAck:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
-    """What a post came to."""
-
-    row: MessageRow
-    repeated: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Sealing:
     draft: EntryDraft
     ops: Callable[[Placed], list[Op]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message that is sealed and not durable yet: its row, its recipients, and what its commit writes."""
+
+    row: MessageRow
+    headline: StoredHeadline
+    recipients: tuple[RecipientRow, ...]
+    ops: tuple[Op, ...]
+    sealings: tuple[_Sealing, ...]
+    audit: tuple[bytes, ...]
 
 
 class Posting:
@@ -85,7 +88,6 @@ class Posting:
         self._writer = writer
         self._vault = vault
         self._clock = clock
-        self._in_hand: dict[MessageId, asyncio.Lock] = {}
 
     def decisions(self, completed: Completed, recipients: Sequence[AgencyId], now: int) -> tuple[Decision, ...]:
         """What would happen to each recipient."""
@@ -112,23 +114,29 @@ class Posting:
             addressees=addressees,
         )
 
-    async def earlier(self, message_id: MessageId, input_sha256: str) -> Posted | None:
-        """The first answer to a post that is repeated with the same id. Raises OperationError(id_reused) if the bytes
-        differ.
+    async def earlier(self, posts: Sequence[tuple[MessageId, str]]) -> list[MessageRow | OperationError | None]:
+        """For each (message id, hash of the input): the message that an earlier post with this id became, None if the
+        id is new, or the error `id_reused` if that post brought other bytes.
         """
-        row = await self._store.message(self._identity.agency, message_id)
-        if row is None:
-            return None
-        headline = self._vault.headline(row)
-        if headline is not None and headline.input_sha256 != input_sha256:
-            raise OperationError(
-                "id_reused",
-                f"message id {format_uuid(message_id)} was already used here for other content",
-                "leave out --id, or give a new one",
-            )
-        return Posted(row, repeated=True)
+        own = self._identity.agency
+        rows = await self._store.messages([(own, message_id) for message_id, _ in posts])
+        found: list[MessageRow | OperationError | None] = []
+        for message_id, input_sha256 in posts:
+            row = rows.get((own, message_id))
+            headline = None if row is None else self._vault.headline(row)
+            if headline is not None and headline.input_sha256 != input_sha256:
+                found.append(
+                    OperationError(
+                        "id_reused",
+                        f"message id {format_uuid(message_id)} was already used here for other content",
+                        "leave out --id, or give a new one",
+                    )
+                )
+            else:
+                found.append(row)
+        return found
 
-    async def post(
+    def prepare(
         self,
         completed: Completed,
         recipients: Sequence[AgencyId],
@@ -138,48 +146,26 @@ class Posting:
         own_ack: OwnAck | None = None,
         audit: Sequence[bytes] = (),
         leave_out: str = "--to",
-    ) -> Posted:
-        """Seal to each recipient and commit. Durable when it returns. Raises OperationError when one recipient may
-        not have it. `leave_out`: the option by which the caller goes on without such a one, `--to` the others or
-        `--without` these.
-        """
-        message_id = MessageId(parse_uuid(completed.headline.message_id))
-        lock = self._in_hand.setdefault(message_id, asyncio.Lock())
-        try:
-            async with lock:
-                # The same id handed in twice at once (a lost answer, two shells): the second finds the first.
-                if input_sha256 is not None:
-                    earlier = await self.earlier(message_id, input_sha256)
-                    if earlier is not None:
-                        return earlier
-                self._forbid(self.decisions(completed, recipients, self._clock()), leave_out)
-                return await self._post(message_id, completed, recipients, input_sha256, extra_ops, own_ack, audit)
-        finally:
-            if not lock.locked():
-                self._in_hand.pop(message_id, None)
+    ) -> Prepared:
+        """Seal to each recipient. Nothing has happened until `commit`.
 
-    async def _post(
-        self,
-        message_id: MessageId,
-        completed: Completed,
-        recipients: Sequence[AgencyId],
-        input_sha256: str | None,
-        extra_ops: Sequence[Op],
-        own_ack: OwnAck | None,
-        audit: Sequence[bytes],
-    ) -> Posted:
+        Raises OperationError when one recipient may not have it. `leave_out`: the option by which the caller goes on
+        without such a one, `--to` the others or `--without` these.
+        """
         now = self._clock()
+        self._forbid(self.decisions(completed, recipients, now), leave_out)
         headline = completed.headline
+        message_id = MessageId(parse_uuid(headline.message_id))
         precedence = PRECEDENCES[headline.precedence]
-        shown = headline.kind not in SILENT_KINDS
+        stored = stored_headline(headline, sha256(completed.content).digest(), input_sha256)
         row, key = self._vault.message_row(
             message_id=message_id,
             sender=self._identity.agency,
             direction=Direction.OUT,
             at=now,
             precedence=int(precedence),
-            shown=shown,
-            headline=stored_headline(headline, sha256(completed.content).digest(), input_sha256),
+            shown=headline.kind not in SILENT_KINDS,
+            headline=stored,
             content=completed.content,
         )
         ops: list[Op] = [InsertMessage(row), *extra_ops]
@@ -196,21 +182,41 @@ class Posting:
                 )
             )
         until = deliver_by(headline, now)
+        queued = [_queued(row, agency, until, now) for agency in recipients]
         sealings: list[_Sealing] = []
-        for agency in recipients:
-            recipient = _queued(row, agency, until, now)
-            peer = self._peers.get(agency)
+        for recipient in queued:
+            peer = self._peers.get(recipient.agency)
             key_to = None if peer is None else peer.usable_key(now)
             if peer is None or key_to is None:
-                ops.append(
-                    PutRecipient(recipient)
-                )  # no epoch key of it yet: queued, sealed at rest, sealed to it when one comes
+                # No epoch key of it yet: queued, sealed at rest, sealed to it when one comes.
+                ops.append(PutRecipient(recipient))
             else:
                 sealings.append(self._sealing(peer, key_to, recipient, completed.content, key, now))
-        await self._commit(ops, sealings, audit)
-        for agency in recipients:
-            self._wake(agency, flash=precedence is Precedence.FLASH)
-        return Posted(row, repeated=False)
+        return Prepared(row, stored, tuple(queued), tuple(ops), tuple(sealings), tuple(audit))
+
+    async def commit(self, posts: Sequence[Prepared]) -> None:
+        """Make them durable, all in one transaction, and wake the couriers.
+
+        Raises StoreConflictError when one of their ids is taken: none of them was posted.
+        """
+        ops = [op for post in posts for op in post.ops]
+        sealings = [sealing for post in posts for sealing in post.sealings]
+        await self._commit(ops, sealings, [entry for post in posts for entry in post.audit])
+        for post in posts:
+            flash = post.row.precedence == int(Precedence.FLASH)
+            for recipient in post.recipients:
+                self._wake(recipient.agency, flash=flash)
+
+    async def post(
+        self, completed: Completed, recipients: Sequence[AgencyId], *, own_ack: OwnAck | None = None
+    ) -> Prepared:
+        """The node's own words, whose id nobody else can have used: sealed and durable when it returns.
+
+        Raises OperationError when one recipient may not have it.
+        """
+        prepared = self.prepare(completed, recipients, own_ack=own_ack)
+        await self.commit([prepared])
+        return prepared
 
     async def add_recipient(self, row: MessageRow, agency: AgencyId, audit: Sequence[bytes]) -> None:
         """A message of ours to one agency more, as it was committed. Raises OperationError when it may not have it."""

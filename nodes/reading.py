@@ -106,7 +106,15 @@ class Reading:
 
     async def message(self, row: MessageRow, *, repeated: bool = False) -> Document:
         """P: one message of ours."""
-        headline = self._headline(row)
+        return self._message(row, self._headline(row), await self.recipients(row), repeated=repeated)
+
+    def posted(self, row: MessageRow, headline: StoredHeadline, recipients: Sequence[RecipientRow]) -> Document:
+        """P of a message that became durable just now: nobody has said anything about it."""
+        shown = [self._recipient(recipient, (), ()) for recipient in sorted(recipients, key=lambda one: one.agency)]
+        return self._message(row, headline, shown, repeated=False)
+
+    @staticmethod
+    def _message(row: MessageRow, headline: StoredHeadline, recipients: list[Document], *, repeated: bool) -> Document:
         return {
             "v": 1,
             "message_id": format_uuid(row.message_id),
@@ -117,7 +125,7 @@ class Reading:
             "posted_at": timestamp(row.at),
             "content_sha256": headline.content_sha256,
             "repeated": repeated,
-            "recipients": await self.recipients(row),
+            "recipients": recipients,
         }
 
     async def recipients(self, row: MessageRow) -> list[Document]:

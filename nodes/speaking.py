@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -36,20 +36,30 @@ from keys.errors import EncodingError
 from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
 from keys.randomness import new_message_id
 from nodes.config import NodeConfig
-from nodes.errors import OperationError, Problem
+from nodes.errors import NodeError, OperationError, Problem
 from nodes.events import Events, RecipientMoved
 from nodes.identity import Identity
 from nodes.local_api import Answer
 from nodes.operators import Operators
-from nodes.posting import OwnAck, Posted, Posting
+from nodes.posting import OwnAck, Posting, Prepared
 from nodes.reading import Document, Reading, settled, timestamp, wait_exit
-from nodes.store.contract import Direction, MachineState, MessageRow, OperatorRow, PutMeta, Store
+from nodes.store.contract import (
+    Direction,
+    MachineState,
+    MessageRow,
+    OperatorRow,
+    PutMeta,
+    Store,
+    StoreConflictError,
+)
 from nodes.vault import AckBody, StoredHeadline, Vault
 
 # Kinds that carry the full state of a case; the newest of them is what an update supersedes.
 STATE_KINDS = ("alert", "update", "renew")
 CLOSING_KINDS = ("cancel", "resolve")
 MAX_WAIT_S = 3_600.0
+# JSON of this size is read in the time that a turn through another thread costs.
+PARSED_AT_ONCE = 16_384
 
 
 class CaseNumbers:
@@ -79,6 +89,20 @@ class _Case:
     newest: MessageRow  # the newest message of ours that carries its state
     headline: StoredHeadline
     document: Document
+
+
+@dataclass(slots=True)
+class _Post:
+    """One post on its way: what was asked, and what it came to so far, which is one of the last three."""
+
+    args: Document
+    recipients: list[AgencyId]
+    message_id: MessageId
+    digest: str  # of the input and the recipients: a repeat with the same id must bring the same
+    tree: Document = field(default_factory=dict)
+    prepared: Prepared | None = None
+    earlier: MessageRow | None = None
+    error: NodeError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,46 +147,104 @@ class Speaking:
 
     async def post(self, caller: OperatorRow, args: Document) -> Answer:
         """`post`, and `post --explain`."""
-        text = _content(args)
-        recipients = self._recipients(args.get("to"))
-        message_id = _message_id(args)
-        digest = sha256(text + b"\0" + ",".join(recipients).encode()).hexdigest()
-        explain = bool(args.get("explain"))
-        if not explain:
-            earlier = await self._posting.earlier(message_id, digest)
-            if earlier is not None:
-                return await self._answer(earlier, args)
-        tree = await asyncio.to_thread(_parsed, text)  # 256 KiB of YAML take seconds
-        number = None
-        year = int(str(timestamp(self._clock()))[:4])
-        if explain and not tree.get("case_id"):
-            case_id = self._cases.next(year)
-        elif not tree.get("case_id"):
-            case_id, number = self._cases.draw(year)
-        else:
-            case_id = str(tree["case_id"])
-        completed = _completed(tree, self._defaults(caller, message_id, case_id))
-        if explain:
-            return Answer(await self._explain(completed, recipients))
-        if not recipients:
-            raise OperationError(
-                "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
+        if args.get("explain"):
+            return await self._explain(caller, args)
+        (outcome,) = await self.post_many(caller, [args])
+        return _raised(outcome)
+
+    async def post_many(self, caller: OperatorRow, batch: Sequence[Document]) -> list[Answer | NodeError]:
+        """Several posts at the price of one commit, each with its own answer or error. Durable when it returns."""
+        posts = [await self._read_post(args) for args in batch]
+        read = [post for post in posts if isinstance(post, _Post)]
+        earlier = await self._posting.earlier([(post.message_id, post.digest) for post in read])
+        fresh = []
+        for post, found in zip(read, earlier, strict=True):
+            if found is None:
+                fresh.append(post)
+                self._prepare(caller, post)
+            elif isinstance(found, OperationError):
+                post.error = found
+            else:
+                post.earlier = found
+        await self._commit(fresh)
+        return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
+
+    async def _read_post(self, args: Document) -> _Post | NodeError:
+        try:
+            text = _content(args)
+            recipients = self._recipients(args.get("to"))
+            digest = sha256(text + b"\0" + ",".join(recipients).encode()).hexdigest()
+            post = _Post(args, recipients, _message_id(args), digest)
+        except OperationError as error:
+            return error
+        try:
+            post.tree = await _parsed(text)
+        except OperationError as error:
+            post.error = error  # its id may be that of an earlier post, which then is the answer
+        return post
+
+    def _prepare(self, caller: OperatorRow, post: _Post) -> None:
+        """Complete and seal. What is wrong with it is its own error and nobody else's."""
+        if post.error is not None:
+            return
+        try:
+            if not post.recipients:
+                raise OperationError(
+                    "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
+                )
+            number = None
+            case_id = post.tree.get("case_id")
+            if not case_id:
+                case_id, number = self._cases.draw(self._year())
+            completed = _completed(post.tree, self._defaults(caller, post.message_id, str(case_id)))
+            self._check_writable(completed.headline.precedence)
+            post.prepared = self._posting.prepare(
+                completed,
+                post.recipients,
+                input_sha256=post.digest,
+                extra_ops=() if number is None else (number,),
+                audit=self._audit(caller, "disclosure", post.message_id, post.recipients),
             )
-        self._check_writable(completed.headline.precedence)
-        posted = await self._posting.post(
-            completed,
-            recipients,
-            input_sha256=digest,
-            extra_ops=() if number is None else (number,),
-            audit=self._audit(caller, "disclosure", message_id, recipients),
-        )
-        return await self._answer(posted, args)
+        except NodeError as error:
+            post.error = error
+
+    async def _commit(self, posts: Sequence[_Post]) -> None:
+        """All in one commit. If an id was taken in the meantime (a lost answer, two shells at once), one by one: the
+        second finds the first.
+        """
+        ready = [post for post in posts if post.prepared is not None]
+        if not ready:
+            return
+        try:
+            await self._posting.commit([post.prepared for post in ready if post.prepared is not None])
+        except StoreConflictError as conflict:
+            if len(ready) > 1:
+                for post in ready:
+                    await self._commit([post])
+                return
+            (post,) = ready
+            (found,) = await self._posting.earlier([(post.message_id, post.digest)])
+            post.prepared = None
+            if isinstance(found, MessageRow):
+                post.earlier = found
+            else:
+                post.error = found or conflict
+        except NodeError as error:
+            for post in ready:
+                post.prepared, post.error = None, error
+
+    async def _outcome(self, post: _Post) -> Answer | NodeError:
+        if post.earlier is not None:
+            return await self._answer(post.earlier, post.args, repeated=True)
+        if post.prepared is not None:
+            return await self._answer(post.prepared.row, post.args, prepared=post.prepared)
+        return post.error or OperationError("internal", "this post came to nothing", "report it with the node's log")
 
     async def update(self, caller: OperatorRow, args: Document) -> Answer:
         """`update CASE F`: the complete new state, superseding the newest."""
         text = _content(args)
         case = await self._own_case(str(args["case"]))
-        tree = await asyncio.to_thread(_parsed, text)  # 256 KiB of YAML take seconds
+        tree = await _parsed(text)
         named = tree.get("case_id")
         if named and named != case.case_id:
             raise OperationError(
@@ -277,13 +359,12 @@ class Speaking:
             raise OperationError(
                 "wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt"
             )
-        return await self._answer(Posted(row, repeated=False), args)
+        return await self._answer(row, args)
 
     async def test(self, caller_ref: str, agency: AgencyId) -> MessageRow:
         """A sealed test message to one peer, for `doctor`."""
         message_id = new_message_id()
-        year = int(str(timestamp(self._clock()))[:4])
-        defaults = self._defaults_for(caller_ref, message_id, f"{self._config.case_prefix}/{year}/TEST")
+        defaults = self._defaults_for(caller_ref, message_id, f"{self._config.case_prefix}/{self._year()}/TEST")
         posted = await self._posting.post(_completed(build_test("line test"), defaults), [agency])
         return posted.row
 
@@ -329,9 +410,12 @@ class Speaking:
         message_id = _message_id(args)
         stable = text if text is not None else json.dumps(tree, sort_keys=True).encode()
         digest = sha256(stable + b"\0" + headline.case_id.encode()).hexdigest()
-        earlier = await self._posting.earlier(message_id, digest)
+        post = _Post(args, list(recipients), message_id, digest, tree)
+        (earlier,) = await self._posting.earlier([(message_id, digest)])
+        if isinstance(earlier, OperationError):
+            raise earlier
         if earlier is not None:
-            return await self._answer(earlier, args)
+            return await self._answer(earlier, args, repeated=True)
         if not recipients:
             raise OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
         tree.setdefault("status", headline.status)
@@ -346,14 +430,15 @@ class Speaking:
         )
         completed = _completed(tree, defaults)
         self._check_writable("flash" if completed.headline.kind in CLOSING_KINDS else completed.headline.precedence)
-        posted = await self._posting.post(
+        post.prepared = self._posting.prepare(
             completed,
             recipients,
             input_sha256=digest,
             audit=self._audit(caller, "disclosure", message_id, recipients),
             leave_out="--without",
         )
-        return await self._answer(posted, args)
+        await self._commit([post])
+        return _raised(await self._outcome(post))
 
     async def _own_case(self, case_id: str) -> _Case:
         rows = await self._reading.case(case_id)
@@ -464,10 +549,14 @@ class Speaking:
             )
         return str(named or caller.ref)
 
-    async def _explain(self, completed: Completed, recipients: Sequence[AgencyId]) -> Document:
+    async def _explain(self, caller: OperatorRow, args: Document) -> Answer:
+        text, recipients = _content(args), self._recipients(args.get("to"))
+        tree = await _parsed(text)
+        case_id = str(tree.get("case_id") or self._cases.next(self._year()))
+        completed = _completed(tree, self._defaults(caller, _message_id(args), case_id))
         headline = completed.headline
         decisions = self._posting.decisions(completed, recipients, self._clock())
-        return {
+        document: Document = {
             "v": 1,
             "message_id": None,
             "case_id": headline.case_id,
@@ -492,23 +581,30 @@ class Speaking:
             "defaulted": list(completed.defaulted),
             "expires_at": timestamp(headline.expires_at_ms),
         }
+        return Answer(document)
 
-    async def _answer(self, posted: Posted, args: Document) -> Answer:
+    async def _answer(
+        self, row: MessageRow, args: Document, *, repeated: bool = False, prepared: Prepared | None = None
+    ) -> Answer:
         wait_s = min(float(args.get("wait_s") or 0), MAX_WAIT_S)
-        document = await self._reading.message(posted.row, repeated=posted.repeated)
         if wait_s <= 0:
-            return Answer(document)
+            if prepared is not None:  # what was just written need not be read
+                return Answer(self._reading.posted(row, prepared.headline, prepared.recipients))
+            return Answer(await self._reading.message(row, repeated=repeated))
         with self._events.listen() as news:
             try:
                 async with asyncio.timeout(wait_s):
-                    document = await self._reading.message(posted.row, repeated=posted.repeated)
+                    document = await self._reading.message(row, repeated=repeated)
                     while not settled(document["recipients"]):
                         event = await news.get()
-                        if isinstance(event, RecipientMoved) and event.message_id == posted.row.message_id:
-                            document = await self._reading.message(posted.row, repeated=posted.repeated)
+                        if isinstance(event, RecipientMoved) and event.message_id == row.message_id:
+                            document = await self._reading.message(row, repeated=repeated)
             except TimeoutError:
-                document = await self._reading.message(posted.row, repeated=posted.repeated)
+                document = await self._reading.message(row, repeated=repeated)
         return Answer(document, wait_exit(document["recipients"]))
+
+    def _year(self) -> int:
+        return int(str(timestamp(self._clock()))[:4])
 
     def _recipients(self, given: Any) -> list[AgencyId]:
         names = given if isinstance(given, list) else str(given or "").split(",")
@@ -550,6 +646,12 @@ class Speaking:
         return (self._vault.audit_entry(body),)
 
 
+def _raised(outcome: Answer | NodeError) -> Answer:
+    if isinstance(outcome, NodeError):
+        raise outcome
+    return outcome
+
+
 def _content(args: Document) -> bytes:
     if args.get("content_base64") is not None:
         return base64.b64decode(str(args["content_base64"]))
@@ -582,9 +684,11 @@ def _agency(name: Any) -> AgencyId:
         ) from error
 
 
-def _parsed(text: bytes) -> Document:
+async def _parsed(text: bytes) -> Document:
     try:
-        return parse_input(text)
+        if len(text) <= PARSED_AT_ONCE and text.lstrip().startswith(b"{"):
+            return parse_input(text)
+        return await asyncio.to_thread(parse_input, text)  # 256 KiB of YAML take seconds
     except InvalidAlert as error:
         raise _invalid(error) from error
 
