@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exchange.alerts import Headline
-from exchange.envelope import Precedence, SealedEnvelope, SealRequest, padded_size, seal_message
+from exchange.envelope import Precedence, SealedEnvelope, SealRequest, seal_message
 from exchange.policy import Addressee, SendBar, send_bar
 from keys.epochs import MESSAGE_LIFETIME_MAX_MS
 from keys.ids import AgencyId, EnvelopeId, MessageId
@@ -34,7 +34,6 @@ class Decision:
 
     agency: AgencyId
     bar: SendBar | None
-    size: int  # bytes of the sealed body on the wire
 
     @property
     def allowed(self) -> bool:
@@ -45,17 +44,13 @@ class Decision:
 def decide(
     document: Mapping[str, Any],
     headline: Headline,
-    content: bytes,
     *,
     own_agency: AgencyId,
     own_country: str,
     addressees: Sequence[Addressee],
 ) -> tuple[Decision, ...]:
     """One decision per addressee. The caller posts to all of them or to none."""
-    size = padded_size(content)
-    return tuple(
-        Decision(to.agency, send_bar(document, headline, own_agency, own_country, to), size) for to in addressees
-    )
+    return tuple(Decision(to.agency, send_bar(document, headline, own_agency, own_country, to)) for to in addressees)
 
 
 def deliver_by(headline: Headline, sent_at: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final, NewType
-from uuid import UUID
 
 from keys.errors import EncodingError
 
@@ -52,7 +51,8 @@ def format_uuid(data: bytes) -> str:
     """16 bytes as lower-case UUID text. Raises EncodingError (`uuid`) for another length."""
     if len(data) != ID_BYTES:
         raise EncodingError("uuid")
-    return str(UUID(bytes=data))
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ class Intake:
             return
         await self._take_head(peer, group, plan, now)
         proved: list[ProvedEnvelope] = []
-        settled: dict[tuple[MessageId, AgencyId], RecipientRow] = {}
+        recipients = await self._store.recipients_at([(row.message_id, row.agency) for row in outbound.values()])
         for statement, envelope in zip(statements, envelopes, strict=True):
             if isinstance(statement, StatementError):
                 if envelope is not None:
@@ -200,7 +200,7 @@ class Intake:
                     if envelope is not None:
                         proved.append(admission.prove(envelope, statement))
                 case Receipt() | RefusedEntry():
-                    await self._settle(statement, outbound, settled, plan, taken, now)
+                    self._settle(statement, outbound, recipients, plan, taken, now)
                 case EpochKey():
                     self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
                 case KeyDestroyed():
@@ -351,11 +351,11 @@ class Intake:
 
     # our own envelopes
 
-    async def _settle(
-        self,
+    @staticmethod
+    def _settle(
         statement: Statement,
         outbound: dict[EnvelopeId, OutboundRow],
-        settled: dict[tuple[MessageId, AgencyId], RecipientRow],
+        recipients: dict[tuple[MessageId, AgencyId], RecipientRow],
         plan: _Plan,
         taken: Taken,
         now: int,
@@ -386,7 +386,7 @@ class Intake:
         )
         plan.ops.append(DropBody(entry.envelope_id))
         key = (row.message_id, row.agency)
-        recipient = settled.get(key) or await self._store.recipient(row.message_id, row.agency)
+        recipient = recipients.get(key)
         if recipient is None:
             return
         state = delivery_state(
@@ -404,7 +404,7 @@ class Intake:
         )
         if state.value != recipient.state.value:
             plan.ops.append(PutRecipient(moved))
-            settled[key] = moved
+            recipients[key] = moved
             taken.settled.append(SettledRecipient(row.message_id, row.agency, moved.state))
 
     # envelopes to us

@@ -310,14 +310,12 @@ class Node:
         peer.row = replace(peer.row, recover_since=since)
         ops: list[Op] = [PutPeer(peer.row)]
         messages = {row.message_id for row in await self._store.outbound_since(peer.agency, since - RECOVER_MARGIN_MS)}
-        for message_id in messages:
-            recipient = await self._store.recipient(message_id, peer.agency)
-            if (
-                recipient is not None
-                and recipient.state is MachineState.STORED
-                and recipient.deliver_by > self._clock()
-            ):
-                ops.append(PutRecipient(self._posting.renewed(recipient, again=True)))
+        recipients = await self._store.recipients_at([(message_id, peer.agency) for message_id in messages])
+        ops.extend(
+            PutRecipient(self._posting.renewed(recipient, again=True))
+            for recipient in recipients.values()
+            if recipient.state is MachineState.STORED and recipient.deliver_by > now
+        )
         return ops
 
     async def _remember(self, heard: _Heard) -> None:
@@ -394,12 +392,19 @@ class Node:
         now = self._clock()
         ops: list[Op] = []
         reseal = []
+        rows = await self._store.recipients_at(
+            [
+                (item.recipient.message_id, peer.agency)
+                for item in ask.items
+                if (item.recipient.message_id, peer.agency) not in done
+            ]
+        )
         for item in ask.items:
             said = codes.get(item.outbound.envelope_id)
             if said is None and (answer.hello.head_wanted or (item.recipient.message_id, peer.agency) in done):
                 continue
             code = _known_code(said)
-            row = await self._store.recipient(item.recipient.message_id, peer.agency)
+            row = rows.get((item.recipient.message_id, peer.agency))
             if row is None or row.state is not MachineState.QUEUED or row.envelope_id != item.outbound.envelope_id:
                 continue
             if classify(code) is ReasonClass.RESEAL and row.reseals < MAX_RESEALS:

@@ -15,6 +15,7 @@ from exchange.alerts import Completed, Headline, read_received
 from exchange.compose import DEFAULT_LIFETIME_MS, PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
 from exchange.entry import Issued, encode_entry
 from exchange.envelope import Precedence
+from exchange.errors import RefusalError
 from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee
 from keys.epochs import PublishedKey
 from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
@@ -91,13 +92,12 @@ class Posting:
 
     def decisions(self, completed: Completed, recipients: Sequence[AgencyId], now: int) -> tuple[Decision, ...]:
         """What would happen to each recipient."""
-        return self._decisions(completed.document, completed.headline, completed.content, recipients, now)
+        return self._decisions(completed.document, completed.headline, recipients, now)
 
     def _decisions(
         self,
         document: Mapping[str, Any],
         headline: Headline,
-        content: bytes,
         recipients: Sequence[AgencyId],
         now: int,
     ) -> tuple[Decision, ...]:
@@ -108,7 +108,6 @@ class Posting:
         return decide(
             document,
             headline,
-            content,
             own_agency=self._identity.agency,
             own_country=self._country,
             addressees=addressees,
@@ -225,7 +224,7 @@ class Posting:
             raise OperationError("wrong_state", "the content of this message was erased", "")
         now = self._clock()
         received = read_received(content)
-        decisions = self._decisions(received.document, received.headline, content, [agency], now)
+        decisions = self._decisions(received.document, received.headline, [agency], now)
         self._forbid(decisions, "--to")
         recipient = _queued(row, agency, deliver_by(received.headline, now), now)
         await self._writer.commit(Change.of(PutRecipient(recipient), audit=tuple(audit)))
@@ -295,9 +294,12 @@ class Posting:
             n=peer.number(generation),
             content=content,
         )
-        sealed = seal_outgoing(
-            outgoing, key_to.number, lambda info, plaintext: seal(key_to.public, info, plaintext), random_bytes(32)
-        )
+        try:
+            sealed = seal_outgoing(
+                outgoing, key_to.number, lambda info, plaintext: seal(key_to.public, info, plaintext), random_bytes(32)
+            )
+        except RefusalError as error:
+            raise too_large_to_seal() from error
         sealed_opening = self._vault.seal_opening(key, sealed.opening)
         body_hash = sha256(sealed.body).digest()
 
@@ -365,6 +367,13 @@ class Posting:
         codes = {_error_code(decision) for decision in barred}
         code = next(code for code in ("unknown_agency", "peer_not_usable", "policy_denied") if code in codes)
         raise OperationError(code, f"nothing was posted; these recipients cannot have it: {reasons}", rest)
+
+
+def too_large_to_seal() -> OperationError:
+    """A message that fits the limit of a document and, compressed and with what goes beside it, no envelope."""
+    return OperationError(
+        "too_large", "the message fills more than an envelope holds (256 KiB, compressed)", "shorten its texts"
+    )
 
 
 def _queued(row: MessageRow, agency: AgencyId, until: int, now: int) -> RecipientRow:

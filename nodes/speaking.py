@@ -32,6 +32,8 @@ from exchange.alerts import (
     diff,
     parse_input,
 )
+from exchange.envelope import padded_size
+from exchange.errors import RefusalError
 from keys.errors import EncodingError
 from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
 from keys.randomness import new_message_id
@@ -41,7 +43,7 @@ from nodes.events import Events, RecipientMoved
 from nodes.identity import Identity
 from nodes.local_api import Answer
 from nodes.operators import Operators
-from nodes.posting import OwnAck, Posting, Prepared
+from nodes.posting import OwnAck, Posting, Prepared, too_large_to_seal
 from nodes.reading import Document, Reading, settled, timestamp, wait_exit
 from nodes.store.contract import (
     Direction,
@@ -556,6 +558,10 @@ class Speaking:
         completed = _completed(tree, self._defaults(caller, _message_id(args), case_id))
         headline = completed.headline
         decisions = self._posting.decisions(completed, recipients, self._clock())
+        try:
+            size = padded_size(completed.content)
+        except RefusalError as error:
+            raise too_large_to_seal() from error
         document: Document = {
             "v": 1,
             "message_id": None,
@@ -574,7 +580,7 @@ class Speaking:
                     "reason": None if decision.bar is None else decision.bar.value,
                     "via": [],
                     "view": "full",
-                    "size": decision.size,
+                    "size": size,
                 }
                 for decision in decisions
             ],

@@ -7,7 +7,7 @@ for ever.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from keys.ids import AgencyId, MessageId
@@ -94,7 +94,7 @@ class Vault:
             shown=shown,
             case_tag=self.case_tag(headline.case_id),
             wrapped_key=key.wrapped,
-            sealed_headline=key.seal(_padded(asdict(headline)), _of(_HEADLINE, sender, message_id)),
+            sealed_headline=key.seal(_padded(_body(headline)), _of(_HEADLINE, sender, message_id)),
             sealed_content=key.seal(_filled(content), _of(_CONTENT, sender, message_id)),
         )
         return row, key
@@ -141,7 +141,7 @@ class Vault:
             carrier_id=carrier_id,
             at=body.at,
             wrapped_key=key.wrapped,
-            sealed_body=key.seal(_padded(asdict(body)), _of(_ACK, by, carrier_id)),
+            sealed_body=key.seal(_padded(_body(body)), _of(_ACK, by, carrier_id)),
         )
 
     def ack(self, row: AckRow) -> AckBody | None:
@@ -164,6 +164,15 @@ class Vault:
         return self._at_rest.seal(_padded(body), _AUDIT)
 
 
+def _body(said: StoredHeadline | AckBody) -> dict[str, Any]:
+    """Its fields by name; none of them holds another object, so `asdict`, which copies deeply, is not needed."""
+    return {name: getattr(said, name) for name in _FIELDS[type(said)]}
+
+
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in (StoredHeadline, AckBody)}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _of(purpose: bytes, sender: AgencyId, message_id: MessageId) -> bytes:
     """Binds a sealed column to its message: whoever can write the file cannot pass one message off as another."""
     return b"/".join((purpose, sender.encode(), message_id))
@@ -180,7 +189,7 @@ def _unfilled(data: bytes) -> bytes:
 
 
 def _padded(body: dict[str, Any]) -> bytes:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    text = _ENCODER.encode(body).encode()
     return text + b" " * (-len(text) % _PAD_STEP)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 
 from exchange.alerts.codes import code_list
 from exchange.alerts.header import SCHEMA
-from exchange.alerts.problems import pointer
 from exchange.alerts.registry import Kind, Standing
 from exchange.alerts.rules import age_answer, is_victim
 from exchange.alerts.times import format_time, ms_or_none
@@ -125,107 +124,108 @@ class Filling:
         elif kind.marks_defaults:
             self._of_the_case()
         if kind.name == "cancel":
-            self._put(self._tree, (), "recipients_must", "stop_action")
+            self._put(self._tree, "", "recipients_must", "stop_action")
         if kind.name == "resolve":
-            self._put(self._tree, (), "outcome_at", self._now)
-            self._put(self._tree, (), "stand_down", True)
+            self._put(self._tree, "", "outcome_at", self._now)
+            self._put(self._tree, "", "stand_down", True)
 
-    def _put(self, where: dict[str, Any], path: tuple[str | int, ...], name: str, value: Any) -> None:
+    def _put(self, where: dict[str, Any], place: str, name: str, value: Any) -> None:
+        """`place`: the JSON Pointer of `where`. Our own names need no escaping."""
         if name not in where:
             where[name] = value
-            self.places.append(pointer(*path, name))
+            self.places.append(f"{place}/{name}")
 
-    def _put_in(self, where: dict[str, Any], path: tuple[str | int, ...], outer: str, name: str, value: Any) -> None:
+    def _put_in(self, where: dict[str, Any], place: str, outer: str, name: str, value: Any) -> None:
         inner = where.setdefault(outer, {})
         if isinstance(inner, dict):
-            self._put(inner, (*path, outer), name, value)
+            self._put(inner, f"{place}/{outer}", name, value)
 
     def _header(self, kind: Kind) -> None:
         tree, defaults = self._tree, self._defaults
-        self._put(tree, (), "schema", SCHEMA)
-        self._put(tree, (), "message_id", defaults.message_id)
-        self._put(tree, (), "case_id", defaults.case_id)
-        self._put(tree, (), "revision", defaults.revision)
+        self._put(tree, "", "schema", SCHEMA)
+        self._put(tree, "", "message_id", defaults.message_id)
+        self._put(tree, "", "case_id", defaults.case_id)
+        self._put(tree, "", "revision", defaults.revision)
         given = tree.get("references", [])
         if defaults.references and isinstance(given, list):
             own = [_reference(reference) for reference in defaults.references]
             # The analyst may point at further messages; which one is superseded is the node's knowledge.
             tree["references"] = own + given
-            self.places += [pointer("references", index) for index in range(len(own))]
-        self._put(tree, (), "status", "actual")
+            self.places += [f"/references/{index}" for index in range(len(own))]
+        self._put(tree, "", "status", "actual")
         if defaults.precedence is not None and kind.standing is not Standing.FIRST:
-            self._put(tree, (), "precedence", defaults.precedence)
-        self._put(tree, (), "originator", _originator(defaults.originator))
-        self._put(tree, (), "sent_at", self._now)
+            self._put(tree, "", "precedence", defaults.precedence)
+        self._put(tree, "", "originator", _originator(defaults.originator))
+        self._put(tree, "", "sent_at", self._now)
 
     def _full_header(self) -> None:
         tree, defaults = self._tree, self._defaults
-        self._put(tree, (), "created_at", self._now)
-        self._put(tree, (), "expires_at", format_time(defaults.now_ms + LIFETIME_MS))
+        self._put(tree, "", "created_at", self._now)
+        self._put(tree, "", "expires_at", format_time(defaults.now_ms + LIFETIME_MS))
         primary, *also = defaults.languages
-        self._put(tree, (), "languages", {"primary": primary, **({"also": also} if also else {})})
-        self._put(tree, (), "purpose", "save_life")
-        self._put(tree, (), "legal_basis", [_citation(basis) for basis in defaults.legal_basis])
+        self._put(tree, "", "languages", {"primary": primary, **({"also": also} if also else {})})
+        self._put(tree, "", "purpose", "save_life")
+        self._put(tree, "", "legal_basis", [_citation(basis) for basis in defaults.legal_basis])
         risk = _at(tree, "incident", "risk")
         if risk is not None and truth_of(risk.get("life_at_risk")):
-            self._put(tree, (), "transfer_basis", "vital_interests")
+            self._put(tree, "", "transfer_basis", "vital_interests")
         graded = {"scheme": "4x4", "source": "X", "info": "4", "fact": "reported"}
-        self._put(tree, (), "grading", {**graded, "assessed_at": self._now, "sanitised": False})
+        self._put(tree, "", "grading", {**graded, "assessed_at": self._now, "sanitised": False})
 
     def _handling(self) -> None:
         handling = _at(self._tree, "handling")
         if handling is None:
             return
-        path = ("handling",)
+        place = "/handling"
         expires = ms_or_none(self._tree.get("expires_at")) or self._defaults.now_ms + LIFETIME_MS
-        self._put(handling, path, "h", ["H0"])
+        self._put(handling, place, "h", ["H0"])
         marks = handling["h"]
         if isinstance(marks, list) and "H0" not in marks:
             handling["h"] = [*marks, "H0"]  # H0 stays in every package; at the end, so that no other changes its place
-            self.places.append(pointer(*path, "h", len(marks)))
-        self._put_in(handling, path, "onward", "allowed", "consent")
-        self._put(handling, path, "evidence_use", "with_consent")
-        self._put(handling, path, "victim_identity", "full")
-        self._put(handling, path, "retain_until", format_time(expires + RETENTION_MS))
-        self._put(handling, path, "review_at", format_time(expires + RETENTION_MS))
+            self.places.append(f"{place}/h/{len(marks)}")
+        self._put_in(handling, place, "onward", "allowed", "consent")
+        self._put(handling, place, "evidence_use", "with_consent")
+        self._put(handling, place, "victim_identity", "full")
+        self._put(handling, place, "retain_until", format_time(expires + RETENTION_MS))
+        self._put(handling, place, "review_at", format_time(expires + RETENTION_MS))
         marked = isinstance(marks, list) and any(mark in ("H2", "H3") for mark in marks)
-        self._put(handling, path, "log_reads", marked or handling.get("tlp") == "RED")
+        self._put(handling, place, "log_reads", marked or handling.get("tlp") == "RED")
 
     def _incident(self) -> None:
         incident = _at(self._tree, "incident")
         if incident is None:
             return
-        path = ("incident",)
+        place = "/incident"
         confirmed = incident.get("confirmation") == "confirmed"
-        self._put(incident, path, "phase", "confirmed_no_contact" if confirmed else "reported_unconfirmed")
+        self._put(incident, place, "phase", "confirmed_no_contact" if confirmed else "reported_unconfirmed")
         victims = sum(is_victim(person) for person in _objects(self._tree.get("persons")))
-        self._put(incident, path, "victim_count", {"min": victims, "max": victims})
+        self._put(incident, place, "victim_count", {"min": victims, "max": victims})
         if not incident.get("cross_border"):  # a direction without `suspected` is for the analyst to complete
-            self._put_in(incident, path, "cross_border", "suspected", value=False)
-        self._put_in(incident, path, "media", "state", "blackout")
+            self._put_in(incident, place, "cross_border", "suspected", value=False)
+        self._put_in(incident, place, "media", "state", "blackout")
         risk = _at(incident, "risk")
         if risk is not None:
-            self._put(risk, (*path, "risk"), "assessed_at", self._now)
+            self._put(risk, f"{place}/risk", "assessed_at", self._now)
 
     def _persons(self) -> None:
         persons = self._tree.get("persons")
         for index, person in enumerate(persons if isinstance(persons, list) else ()):
             if not isinstance(person, dict):
                 continue
-            path = ("persons", index)
+            place = f"/persons/{index}"
             category = _led_category(person.get("roles"))
             if category is not None:
-                self._put(person, path, "led_category", category)
+                self._put(person, place, "led_category", category)
             answer = age_answer(person, self._defaults.now_ms)
             if answer is not None and is_victim(person):
-                self._put(person, path, "minor", answer)
+                self._put(person, place, "minor", answer)
 
     def _of_the_case(self) -> None:
         handling, basis = self._defaults.handling, self._defaults.transfer_basis
         if handling is not None and "handling" not in self._tree:
-            self._put(self._tree, (), "handling", dict(handling))
+            self._put(self._tree, "", "handling", dict(handling))
             if basis is not None:
-                self._put(self._tree, (), "transfer_basis", basis)
+                self._put(self._tree, "", "transfer_basis", basis)
 
 
 def _led_category(roles: Any) -> str | None:

@@ -137,7 +137,14 @@ def _without_blanks(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, dict):
-        found = {name: kept for name, inner in value.items() if (kept := _cleaned(inner)) is not None}
+        found = {name: inner for name, inner in value.items() if inner is not None}
+        for name, inner in value.items():
+            if isinstance(inner, dict | list):
+                kept = _cleaned(inner)
+                if kept is None:
+                    del found[name]
+                else:
+                    found[name] = kept
         return found if found or not value else None
     if isinstance(value, list):
         kept_items = [kept for inner in value if (kept := _cleaned(inner)) is not None]

@@ -21,6 +21,7 @@ _MAX_WHOLE: Final = 2**53 - 1
 
 _CONTAINERS: Final = (dict, list)
 _HALF_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _Repeated(dict[str, Any]):
@@ -77,6 +78,9 @@ _FINDER: Final = json.JSONDecoder(
 )
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def read_document(data: bytes) -> dict[str, Any]:
     """The object that these bytes write. Raises InvalidAlert."""
     if len(data) > MAX_BYTES:
@@ -91,7 +95,7 @@ def read_document(data: bytes) -> dict[str, Any]:
         raise invalid(_repeated(_decode(_FINDER, text))) from None
     if not isinstance(value, dict):
         raise invalid([Problem("", "type", "a message is one object", '{"kind": "alert"}')])
-    if "\\u" in text:  # the bytes are UTF-8, so only an escape can bring half a surrogate
+    if _SURROGATE_ESCAPE.search(text):  # the bytes are UTF-8, so only an escape can bring half a surrogate
         problems = list(_half_surrogates(value))
         if problems:
             raise invalid(problems)
@@ -117,7 +121,7 @@ def _decode(decoder: json.JSONDecoder, text: str) -> Any:
 
 def write_document(document: dict[str, Any]) -> bytes:
     """The bytes of a document: compact UTF-8, fields in their order. They are committed to and never written again."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def too_large(size: int) -> Problem:

@@ -42,6 +42,9 @@ MAX_PROBLEMS = 100
 
 def pointer(*parts: str | int) -> str:
     """A JSON Pointer of these names and indices."""
+    text = "/".join(["", *map(str, parts)])
+    if text.count("/") == len(parts) and "~" not in text:  # nothing to escape, as nearly always
+        return text
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 

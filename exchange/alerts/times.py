@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 _RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -11,6 +12,7 @@ _MS = timedelta(milliseconds=1)
 _LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
+@lru_cache(maxsize=4096)  # a message names one moment in many fields, and each is looked at more than once
 def time_ms(text: str) -> int:
     """Milliseconds since 1970 of an RFC 3339 time with seconds and offset.
 
@@ -36,6 +38,7 @@ def time_ms(text: str) -> int:
     return ms
 
 
+@lru_cache(maxsize=1024)
 def format_time(ms: int) -> str:
     """RFC 3339, UTC, milliseconds, `Z`."""
     moment = _EPOCH + ms * _MS

@@ -79,6 +79,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _text(value: Any, longest: int) -> str:
+    if type(value) is str and 0 < len(value) <= longest and value.isprintable() and not value.isspace():
+        return value  # nearly every text; what is printable holds no control character
     if not isinstance(value, str):
         raise broken("type", f"text is wanted here, this is {_named(value)}: write it in quotation marks")
     if len(value) > longest:
@@ -127,6 +129,7 @@ class In(Value):
     def __init__(self, *lists: str) -> None:
         self.lists = lists
         self.strict = _ANY_CODE
+        self._codes: frozenset[str] | None = None
 
     @property
     def json(self) -> Mapping[str, Any]:  # type: ignore[override] # read when a schema is asked for, not at import
@@ -136,8 +139,10 @@ class In(Value):
 
     def lax(self, value: Any) -> str:
         """Known to this version; an unknown one is answered with the nearest."""
+        if self._codes is None:
+            self._codes = frozenset(code for name in self.lists for code in code_list(name).codes)
         text = _text(value, 64)
-        if any(text in code_list(name) for name in self.lists):
+        if text in self._codes:
             return text
         close = next((found for name in self.lists if (found := code_list(name).nearest(text))), None)
         titles = ", ".join(f"{name} ({code_list(name).title})" for name in self.lists)

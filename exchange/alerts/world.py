@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any
 
 import phonenumbers
@@ -36,6 +37,7 @@ _LANGUAGES = frozenset(
 )
 
 
+@lru_cache(maxsize=512)
 def is_country(text: str) -> bool:
     """True for an ISO 3166-1 alpha-2 code in capital letters, or one that users assign."""
     if re.fullmatch(r"[A-Z]{2}", text) is None:
@@ -69,6 +71,7 @@ def _subdivision(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=256)
 def _language(text: str) -> str:
     found = re.fullmatch(r"([a-z]{2,3})((?:-[A-Za-z0-9]{1,8})*)", text, re.ASCII)
     primary = found[1] if found else ""
@@ -86,6 +89,7 @@ def _script(text: str) -> str:
 _vin = matching("vin", r"[A-HJ-NPR-Z0-9]{5,17}", "a VIN has up to 17 characters, never I, O, Q", "WVWZZZ1JZXW000001")
 
 
+@lru_cache(maxsize=64)  # the duty contacts, which stand in every message
 def phone_e164(text: str, country: str | None = None) -> str:
     """The E.164 form of a telephone number; a national number needs its country. Raises what `broken` makes."""
     try:

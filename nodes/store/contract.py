@@ -591,6 +591,11 @@ class Store(Protocol):
     async def recipient(self, message_id: MessageId, agency: AgencyId) -> RecipientRow | None:
         """One of them."""
 
+    async def recipients_at(
+        self, keys: Sequence[tuple[MessageId, AgencyId]]
+    ) -> dict[tuple[MessageId, AgencyId], RecipientRow]:
+        """Several of several messages."""
+
     async def outbound(self, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:
         """Envelopes of ours."""
 

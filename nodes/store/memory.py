@@ -266,6 +266,12 @@ class MemoryStore:
     async def recipient(self, message_id: MessageId, agency: AgencyId) -> RecipientRow | None:
         return self._tables.recipients.get((message_id, agency))
 
+    async def recipients_at(
+        self, keys: Sequence[tuple[MessageId, AgencyId]]
+    ) -> dict[tuple[MessageId, AgencyId], RecipientRow]:
+        rows = self._tables.recipients
+        return {key: rows[key] for key in keys if key in rows}
+
     async def outbound(self, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:
         tables = self._tables
         return {key: tables.outbound[key] for key in envelope_ids if key in tables.outbound}

@@ -249,13 +249,19 @@ def recipients(connection: sqlite3.Connection, message_id: MessageId) -> list[Re
     return [_recipient(row) for row in rows]
 
 
-def recipient(connection: sqlite3.Connection, message_id: MessageId, agency: AgencyId) -> RecipientRow | None:
-    """See Store.recipient."""
-    row = connection.execute(
-        f"{_RECIPIENT} WHERE message = {_MESSAGE_OF_OURS} AND agency = ?",
-        (reversed_id(message_id), agency),
-    ).fetchone()
-    return None if row is None else _recipient(row)
+def recipients_at(
+    connection: sqlite3.Connection, keys: Sequence[tuple[MessageId, AgencyId]]
+) -> dict[tuple[MessageId, AgencyId], RecipientRow]:
+    """See Store.recipients_at."""
+    found: dict[tuple[MessageId, AgencyId], RecipientRow] = {}
+    for message_id, agency in keys:
+        row = connection.execute(
+            f"{_RECIPIENT} WHERE message = {_MESSAGE_OF_OURS} AND agency = ?",
+            (reversed_id(message_id), agency),
+        ).fetchone()
+        if row is not None:
+            found[message_id, agency] = _recipient(row)
+    return found
 
 
 def outbound(connection: sqlite3.Connection, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:

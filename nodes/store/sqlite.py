@@ -346,7 +346,12 @@ class SqliteStore:
         return await self._read(reads.recipients, message_id)
 
     async def recipient(self, message_id: MessageId, agency: AgencyId) -> RecipientRow | None:
-        return await self._read(reads.recipient, message_id, agency)
+        return (await self.recipients_at([(message_id, agency)])).get((message_id, agency))
+
+    async def recipients_at(
+        self, keys: Sequence[tuple[MessageId, AgencyId]]
+    ) -> dict[tuple[MessageId, AgencyId], RecipientRow]:
+        return await self._read(reads.recipients_at, keys)
 
     async def outbound(self, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:
         return await self._read(reads.outbound, envelope_ids)

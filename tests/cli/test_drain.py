@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
-from nodes.local_api import DRAIN_S, LocalApi
+from nodes.local_api import DRAIN_S, Document, Lines, LocalApi
 from nodes.sockets import LocalListener
 
 AT_ONCE_S = DRAIN_S / 2
 
 
-async def _telling(uid: int, args: dict[str, Any], lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    yield {"event": "watching"}
+async def _telling(uid: int, args: Document, lines: Lines) -> AsyncIterator[Sequence[Document]]:
+    yield [{"event": "watching"}]
     await asyncio.Event().wait()
 
 
-async def _answering(uid: int, args: dict[str, Any], lines: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    yield {"event": "streaming"}
-    async for line in lines:
-        yield {"answer": json.loads(line)}
-    yield {"event": "all answered"}
+async def _answering(uid: int, args: Document, lines: Lines) -> AsyncIterator[Sequence[Document]]:
+    yield [{"event": "streaming"}]
+    async for together in lines.batches(2):
+        yield [{"answer": json.loads(line)} for line in together]
+    yield [{"event": "all answered"}]
 
 
 @asynccontextmanager

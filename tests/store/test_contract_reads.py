@@ -300,6 +300,8 @@ async def test_recipients_of_a_message_come_by_agency(store: Store) -> None:
     assert [row.agency for row in await store.recipients(message_id(1))] == [OTHER, PEER]
     assert await store.recipient(message_id(1), PEER) == recipient()
     assert await store.recipient(message_id(1), AgencyId("nobody.example")) is None
+    keys = [(message_id(1), PEER), (message_id(1), AgencyId("nobody.example")), (message_id(9), PEER)]
+    assert await store.recipients_at(keys) == {(message_id(1), PEER): recipient()}
     assert await store.recipients(message_id(2)) == []
 
 

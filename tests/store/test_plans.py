@@ -49,7 +49,7 @@ READS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "shown_after": (reads.shown_after, (0, 9)),
     "inbound_count": (reads.inbound_count, ()),
     "recipients": (reads.recipients, (message_id(1),)),
-    "recipient": (reads.recipient, (message_id(1), PEER)),
+    "recipients_at": (reads.recipients_at, ([(message_id(1), PEER)],)),
     "outbound": (reads.outbound, ([envelope_id(1)],)),
     "outbound_of_message": (reads.outbound_of_message, (message_id(1),)),
     "outbound_since": (reads.outbound_since, (PEER, 5)),
