@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -144,6 +145,7 @@ class Speaking:
         self._cases = cases
         self._clock = clock
         self._check_writable = check_writable
+        self._turn = asyncio.Lock()
 
     # --- verbs
 
@@ -163,11 +165,15 @@ class Speaking:
         for post, found in zip(read, earlier, strict=True):
             if found is None:
                 fresh.append(post)
-                self._prepare(caller, post)
             elif isinstance(found, OperationError):
                 post.error = found
             else:
                 post.earlier = found
+        # Batches take turns, and everything else that is ready goes between two of them: whoever hands over a thousand
+        # alerts must not keep the couriers, or another's flash alert, from the loop.
+        async with self._turn if len(fresh) > 1 else nullcontext():
+            for post in fresh:
+                self._prepare(caller, post)
         await self._commit(fresh)
         return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
 
