@@ -169,11 +169,13 @@ class Speaking:
                 post.error = found
             else:
                 post.earlier = found
-        # Batches take turns, and everything else that is ready goes between two of them: whoever hands over a thousand
+        # Batches take turns, and everything else that is ready goes between two messages: whoever hands over a thousand
         # alerts must not keep the couriers, or another's flash alert, from the loop.
         async with self._turn if len(fresh) > 1 else nullcontext():
             for post in fresh:
                 self._prepare(caller, post)
+                if len(fresh) > 1:
+                    await asyncio.sleep(0)
         await self._commit(fresh)
         return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
 
