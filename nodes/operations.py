@@ -429,8 +429,8 @@ class Operations:
 
 
 STREAM_IN_FLIGHT = 512
-# Posts of a stream that share a turn of the loop: others wait for it, a flash alert among them.
-STREAM_BATCH = 16
+# Posts of a stream that share a commit, at most.
+STREAM_BATCH = 64
 
 
 def _plain(handler: Callable[[Document], Awaitable[Answer]]) -> Handler:

@@ -61,6 +61,8 @@ from nodes.vault import AckBody, StoredHeadline, Vault
 STATE_KINDS = ("alert", "update", "renew")
 CLOSING_KINDS = ("cancel", "resolve")
 MAX_WAIT_S = 3_600.0
+# Messages of a batch that are worked on before others get a turn: about two milliseconds.
+SLICE = 16
 # JSON of this size is read in the time that a turn through another thread costs.
 PARSED_AT_ONCE = 16_384
 
@@ -103,6 +105,8 @@ class _Post:
     message_id: MessageId
     digest: str  # of the input and the recipients: a repeat with the same id must bring the same
     tree: Document = field(default_factory=dict)
+    number: PutMeta | None = None  # of the case, if the node drew it
+    completed: Completed | None = None
     prepared: Prepared | None = None
     earlier: MessageRow | None = None
     error: NodeError | None = None
@@ -169,13 +173,16 @@ class Speaking:
                 post.error = found
             else:
                 post.earlier = found
-        # Batches take turns, and everything else that is ready goes between two messages: whoever hands over a thousand
-        # alerts must not keep the couriers, or another's flash alert, from the loop.
+        # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
+        # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
+        # message, since a step that is repeated finds its code in the processor's cache: half the time.
         async with self._turn if len(fresh) > 1 else nullcontext():
-            for post in fresh:
-                self._prepare(caller, post)
-                if len(fresh) > 1:
-                    await asyncio.sleep(0)
+            for step in (self._complete, self._seal):
+                for first in range(0, len(fresh), SLICE):
+                    for post in fresh[first : first + SLICE]:
+                        step(caller, post)
+                    if len(fresh) > 1:
+                        await asyncio.sleep(0)
         await self._commit(fresh)
         return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
 
@@ -193,8 +200,8 @@ class Speaking:
             post.error = error  # its id may be that of an earlier post, which then is the answer
         return post
 
-    def _prepare(self, caller: OperatorRow, post: _Post) -> None:
-        """Complete and seal. What is wrong with it is its own error and nobody else's."""
+    def _complete(self, caller: OperatorRow, post: _Post) -> None:
+        """What is wrong with a post is its own error and nobody else's."""
         if post.error is not None:
             return
         try:
@@ -202,17 +209,23 @@ class Speaking:
                 raise OperationError(
                     "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
                 )
-            number = None
             case_id = post.tree.get("case_id")
             if not case_id:
-                case_id, number = self._cases.draw(self._year())
-            completed = _completed(post.tree, self._defaults(caller, post.message_id, str(case_id)))
-            self._check_writable(completed.headline.precedence)
+                case_id, post.number = self._cases.draw(self._year())
+            post.completed = _completed(post.tree, self._defaults(caller, post.message_id, str(case_id)))
+            self._check_writable(post.completed.headline.precedence)
+        except NodeError as error:
+            post.error = error
+
+    def _seal(self, caller: OperatorRow, post: _Post) -> None:
+        if post.error is not None or post.completed is None:
+            return
+        try:
             post.prepared = self._posting.prepare(
-                completed,
+                post.completed,
                 post.recipients,
                 input_sha256=post.digest,
-                extra_ops=() if number is None else (number,),
+                extra_ops=() if post.number is None else (post.number,),
                 audit=self._audit(caller, "disclosure", post.message_id, post.recipients),
             )
         except NodeError as error:
