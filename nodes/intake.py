@@ -8,7 +8,8 @@ rule: verification is `exchange.statement`, admission `exchange.admit`, state `e
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,7 +29,6 @@ from exchange.alerts import Headline, ack_fields
 from exchange.checkpoint import checkpoint_to_wire
 from exchange.delivery import Fact, State, delivery_state
 from exchange.entry import (
-    Entry,
     EpochKey,
     Issued,
     KeyDestroyed,
@@ -78,6 +78,8 @@ from nodes.store.contract import (
 )
 from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
+
+SLICE = 16  # envelopes that are worked on before others get a turn: about two milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +173,12 @@ class Intake:
 
     async def _take_group(self, peer: Peer, group: Group, plan: _Plan, taken: Taken, now: int, peer_now: int) -> None:
         envelopes = self._parse(group)
-        outbound = await self._store.outbound(_answered_ids(group))
+        answers = [_answer_in(data) for data in group.entries]
+        ours = [answer.envelope_id for answer in answers if answer is not None]
+        deliveries = await self._store.deliveries(ours) if ours else {}
         facts = [
-            _facts(self._identity.agency, entry, envelope, outbound)
-            for entry, envelope in zip(group.entries, envelopes, strict=True)
+            envelope.facts if envelope is not None else _facts(self._identity.agency, answer, deliveries)
+            for answer, envelope in zip(answers, envelopes, strict=True)
         ]
         try:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
@@ -188,7 +192,7 @@ class Intake:
             return
         await self._take_head(peer, group, plan, now)
         proved: list[ProvedEnvelope] = []
-        recipients = await self._store.recipients_at([(row.message_id, row.agency) for row in outbound.values()])
+        recipients = {(row.message_id, row.agency): row for row, _ in deliveries.values()}
         for statement, envelope in zip(statements, envelopes, strict=True):
             if isinstance(statement, StatementError):
                 if envelope is not None:
@@ -200,7 +204,7 @@ class Intake:
                     if envelope is not None:
                         proved.append(admission.prove(envelope, statement))
                 case Receipt() | RefusedEntry():
-                    self._settle(statement, outbound, recipients, plan, taken, now)
+                    self._settle(statement, deliveries, recipients, plan, taken, now)
                 case EpochKey():
                     self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
                 case KeyDestroyed():
@@ -354,7 +358,7 @@ class Intake:
     @staticmethod
     def _settle(
         statement: Statement,
-        outbound: dict[EnvelopeId, OutboundRow],
+        deliveries: Mapping[EnvelopeId, tuple[RecipientRow, OutboundRow]],
         recipients: dict[tuple[MessageId, AgencyId], RecipientRow],
         plan: _Plan,
         taken: Taken,
@@ -363,9 +367,10 @@ class Intake:
         entry = statement.entry
         if not isinstance(entry, Receipt | RefusedEntry):
             return
-        row = outbound.get(entry.envelope_id)
-        if row is None:
+        delivery = deliveries.get(entry.envelope_id)
+        if delivery is None:
             return  # verify_group compared with our own facts; without a row there were none, and it did not verify
+        row = delivery[1]
         level, code = ("stored", None) if isinstance(entry, Receipt) else ("refused", entry.code)
         plan.ops.append(
             PutStatement(
@@ -386,9 +391,7 @@ class Intake:
         )
         plan.ops.append(DropBody(entry.envelope_id))
         key = (row.message_id, row.agency)
-        recipient = recipients.get(key)
-        if recipient is None:
-            return
+        recipient = recipients[key]
         state = delivery_state(
             [
                 Fact(State(recipient.state.value), newest=True),
@@ -414,7 +417,8 @@ class Intake:
     ) -> None:
         earlier = await self._store.inbound(peer.agency, [p.parsed.header.envelope_id for p in proved])
         opened: list[OpenedMessage] = []
-        for envelope in proved:
+        for number, envelope in enumerate(proved, start=1):
+            await _let_others(number)
             rows = earlier.get(envelope.parsed.header.envelope_id, [])
             verdict = admission.examine(
                 envelope,
@@ -438,7 +442,8 @@ class Intake:
         known = await self._store.messages([(peer.agency, message.opened.message_id) for message in opened])
         batch: dict[MessageId, tuple[MessageRow, str]] = {}
         batch_alerts: set[str] = set()
-        for message in opened:
+        for number, message in enumerate(opened, start=1):
+            await _let_others(number)
             await self._admit_one(peer, group, message, known, batch, batch_alerts, plan, taken)
 
     async def _answer_again(self, peer: Peer, row: InboundRow, plan: _Plan, taken: Taken) -> None:
@@ -664,37 +669,30 @@ def _forget(known: MutableMapping[Any, Any], key: object) -> None:
     known.pop(key, None)
 
 
-def _answered_ids(group: Group) -> list[EnvelopeId]:
-    """Envelope ids of ours that a group's receipts and refusals speak of. What does not decode is left to the
-    verification.
-    """
-    ids: list[EnvelopeId] = []
-    for data in group.entries:
-        try:
-            entry: Entry = decode_entry(data)
-        except EncodingError:
-            continue
-        except StatementError:
-            continue
-        if isinstance(entry, Receipt | RefusedEntry):
-            ids.append(entry.envelope_id)
-    return ids
+async def _let_others(number: int) -> None:
+    """One peer's large round must not keep another's flash alert waiting."""
+    if number % SLICE == 0:
+        await asyncio.sleep(0)
 
 
-def _facts(
-    own: AgencyId, data: bytes, envelope: ParsedEnvelope | None, outbound: dict[EnvelopeId, OutboundRow]
-) -> EnvelopeFacts | None:
-    if envelope is not None:
-        return envelope.facts
+def _answer_in(data: bytes) -> Receipt | RefusedEntry | None:
+    """The receipt or refusal that an entry is. What does not decode is left to the verification."""
     try:
         entry = decode_entry(data)
     except (EncodingError, StatementError):
         return None
-    if not isinstance(entry, Receipt | RefusedEntry):
+    return entry if isinstance(entry, Receipt | RefusedEntry) else None
+
+
+def _facts(
+    own: AgencyId,
+    answer: Receipt | RefusedEntry | None,
+    deliveries: Mapping[EnvelopeId, tuple[RecipientRow, OutboundRow]],
+) -> EnvelopeFacts | None:
+    """Of our envelope that an answer names."""
+    if answer is None or answer.envelope_id not in deliveries:
         return None
-    row = outbound.get(entry.envelope_id)
-    if row is None:
-        return None
+    row = deliveries[answer.envelope_id][1]
     return EnvelopeFacts(sender=own, recipient=row.agency, envelope_id=row.envelope_id, envelope_hash=row.envelope_hash)
 
 

@@ -65,6 +65,7 @@ class Ask:
     items: Sequence[Item]
     positions: frozenset[tuple[str, int]]
     hello_only: bool
+    at: int  # when it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +165,14 @@ class Node:
         """The next request to this peer: a hello only until the fork guard has passed, then what is due to it."""
         now = self._clock()
         if not peer.guard_passed:
-            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True)
+            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now)
         items = await self._outflow.due(peer, now)
         positions = frozenset(peer.owed | self._outflow.lacking_positions(peer))
         groups = await self._outflow.groups(peer, items, positions)
         for item in items:
             peer.leased[item.outbound.envelope_id] = now + LEASE_MS
         body = encode_round(self._round(peer, groups, ()))
-        return Ask(body, items, positions, hello_only=not items and not positions)
+        return Ask(body, items, positions, hello_only=not items and not positions, at=now)
 
     async def settle(self, peer: Peer, ask: Ask, body: bytes) -> Settled:
         """Take a peer's answer. Raises RefusalError when it is none."""
@@ -194,6 +195,7 @@ class Node:
                 peer.leased.pop(item.outbound.envelope_id, None)
         line = peer.line
         line.reachable, line.last_round_at = True, self._clock()
+        line.carried(len(ask.items), line.last_round_at - ask.at)
         line.rounds_ok += 1
         # Asked twice running for a head we told: it cannot use what we say. Wait like after a failure instead of
         # calling for ever.
@@ -217,6 +219,7 @@ class Node:
         line.failing_since = line.failing_since or now
         line.reachable = reason != "unreachable"
         line.bar = reason
+        line.broke()
         flash = any(item.recipient.precedence == Precedence.FLASH for item in ask.items)
         line.next_attempt_at = next_attempt(
             now,
@@ -392,13 +395,12 @@ class Node:
         now = self._clock()
         ops: list[Op] = []
         reseal = []
-        rows = await self._store.recipients_at(
-            [
-                (item.recipient.message_id, peer.agency)
-                for item in ask.items
-                if (item.recipient.message_id, peer.agency) not in done
-            ]
-        )
+        open_ = [
+            (item.recipient.message_id, peer.agency)
+            for item in ask.items
+            if (item.recipient.message_id, peer.agency) not in done
+        ]
+        rows = await self._store.recipients_at(open_) if open_ else {}
         for item in ask.items:
             said = codes.get(item.outbound.envelope_id)
             if said is None and (answer.hello.head_wanted or (item.recipient.message_id, peer.agency) in done):

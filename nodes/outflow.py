@@ -19,8 +19,7 @@ from nodes.peers import Peer
 from nodes.store.contract import MoveOutbound, Op, OutboundRow, RecipientRow, Store
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
-MAX_BATCH_ITEMS = 256
-MAX_BATCH_BYTES = 1_048_576
+BATCH_BYTES_EACH = 4_096  # a round takes this much for each envelope that it may hold; one larger one goes alone
 LEASE_MS = 60_000
 
 
@@ -47,7 +46,8 @@ class Outflow:
         """
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
-        rows = await self._store.due(peer.agency, now, frozenset(peer.leased), MAX_BATCH_ITEMS, MAX_BATCH_BYTES)
+        most = peer.line.batch
+        rows = await self._store.due(peer.agency, now, frozenset(peer.leased), most, most * BATCH_BYTES_EACH)
         rows = [(recipient, await self._in_open_log(outbound)) for recipient, outbound in rows]
         # The store may show a commit a moment before the writer makes its head current: what no head covers waits.
         covered = [row for row in rows if self._ledger.covers(row[1].log, row[1].index)]

@@ -23,6 +23,9 @@ from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.store.contract import PeerRow
 
 MAX_CROSSED = 7
+FIRST_BATCH = 64
+MAX_BATCH = 512
+QUICK_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,16 @@ class Line:
     last_round_at: int | None = None
     rounds_ok: int = 0
     head_asks: int = 0  # answers in a row that asked for a head we had told
+    batch: int = FIRST_BATCH  # envelopes of one round
+
+    def carried(self, items: int, took_ms: int) -> None:
+        """A round with so many envelopes was answered. A full one that went quickly may be followed by a larger one."""
+        if items >= self.batch and took_ms < QUICK_MS:
+            self.batch = min(2 * self.batch, MAX_BATCH)
+
+    def broke(self) -> None:
+        """A round was not answered: on a bad line a large one would be sent for ever and never arrive."""
+        self.batch = max(self.batch // 4, 1)
 
     def clear_failures(self) -> None:
         """It spoke to us: no back-off stands in the way any more."""

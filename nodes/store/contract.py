@@ -599,6 +599,11 @@ class Store(Protocol):
     async def outbound(self, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:
         """Envelopes of ours."""
 
+    async def deliveries(
+        self, envelope_ids: Sequence[EnvelopeId]
+    ) -> dict[EnvelopeId, tuple[RecipientRow, OutboundRow]]:
+        """Envelopes of ours, without their bodies, each with its recipient as that stands now."""
+
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         """All envelopes of a message of ours, oldest first."""
 

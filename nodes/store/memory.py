@@ -276,6 +276,18 @@ class MemoryStore:
         tables = self._tables
         return {key: tables.outbound[key] for key in envelope_ids if key in tables.outbound}
 
+    async def deliveries(
+        self, envelope_ids: Sequence[EnvelopeId]
+    ) -> dict[EnvelopeId, tuple[RecipientRow, OutboundRow]]:
+        tables = self._tables
+        found: dict[EnvelopeId, tuple[RecipientRow, OutboundRow]] = {}
+        for key in envelope_ids:
+            row = tables.outbound.get(key)
+            recipient = None if row is None else tables.recipients.get((row.message_id, row.agency))
+            if row is not None and recipient is not None:
+                found[key] = recipient, replace(row, body=None)
+        return found
+
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         return [row for row in self._tables.outbound.values() if row.message_id == message_id]
 

@@ -50,6 +50,13 @@ _OUTBOUND = (
     "SELECT o.envelope_id, o.message_id, o.agency, o.header, b.body, o.body_hash, o.envelope_hash, o.generation, o.n,"
     " o.sealed_opening, o.log, o.leaf, o.at FROM outbound AS o LEFT JOIN body AS b ON b.number = o.number"
 )
+_DELIVERY = (
+    "SELECT r.message_id, r.agency, r.envelope_id, r.state, r.reason, r.precedence, r.deliver_by, r.updated_at,"
+    " r.attempts, r.next_attempt_at, r.reseals, r.sealed, r.shown, o.envelope_id, o.message_id, o.agency, o.header,"
+    " NULL, o.body_hash, o.envelope_hash, o.generation, o.n, o.sealed_opening, o.log, o.leaf, o.at FROM outbound AS o"
+    " JOIN recipient AS r ON r.message = o.message AND r.agency = o.agency WHERE o.envelope_id = ?"
+)
+_RECIPIENT_COLUMNS = 13
 _INBOUND = (
     "SELECT number, sender, envelope_id, envelope_hash, header, body_hash, message_id, generation, n, sealed_opening,"
     " issued_entry, issued_leaf, issued_path, gateway, head_generation, head_size, code, log, leaf, at FROM inbound"
@@ -271,6 +278,18 @@ def outbound(connection: sqlite3.Connection, envelope_ids: Sequence[EnvelopeId])
         row = connection.execute(f"{_OUTBOUND} WHERE o.envelope_id = ?", (envelope_id,)).fetchone()
         if row is not None:
             found[envelope_id] = _outbound(row)
+    return found
+
+
+def deliveries(
+    connection: sqlite3.Connection, envelope_ids: Sequence[EnvelopeId]
+) -> dict[EnvelopeId, tuple[RecipientRow, OutboundRow]]:
+    """See Store.deliveries."""
+    found: dict[EnvelopeId, tuple[RecipientRow, OutboundRow]] = {}
+    for envelope_id in envelope_ids:
+        row = connection.execute(_DELIVERY, (envelope_id,)).fetchone()
+        if row is not None:
+            found[envelope_id] = _recipient(row), _outbound(row[_RECIPIENT_COLUMNS:])
     return found
 
 

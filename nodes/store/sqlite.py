@@ -356,6 +356,11 @@ class SqliteStore:
     async def outbound(self, envelope_ids: Sequence[EnvelopeId]) -> dict[EnvelopeId, OutboundRow]:
         return await self._read(reads.outbound, envelope_ids)
 
+    async def deliveries(
+        self, envelope_ids: Sequence[EnvelopeId]
+    ) -> dict[EnvelopeId, tuple[RecipientRow, OutboundRow]]:
+        return await self._read(reads.deliveries, envelope_ids)
+
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         return await self._read(reads.outbound_of_message, message_id)
 

@@ -338,6 +338,13 @@ async def test_an_envelope_keeps_all_but_its_body_when_that_is_dropped(store: St
     assert await store.outbound_of_message(message_id(2)) == []
 
 
+async def test_deliveries_are_envelopes_without_bodies_with_their_recipients(store: Store) -> None:
+    await store.commit(batch(*posted(1), PutRecipient(recipient()), InsertOutbound(outbound(1))))
+    await store.commit(batch(*posted(2), InsertOutbound(outbound(2))))
+    found = await store.deliveries([envelope_id(1), envelope_id(2), envelope_id(3)])
+    assert found == {envelope_id(1): (recipient(), outbound(1, body=None))}
+
+
 async def test_envelopes_since_a_time_are_those_to_one_agency_oldest_first(store: Store) -> None:
     await store.commit(
         batch(

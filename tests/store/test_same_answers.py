@@ -211,6 +211,7 @@ async def everything(store: Store) -> dict[str, Any]:
         "inbound_count": await store.inbound_count(),
         "queue_counts": await store.queue_counts(),
         "outbound": await store.outbound(envelopes),
+        "deliveries": await store.deliveries(envelopes),
         "statements": await store.statements(envelopes),
         "unreconciled": await store.unreconciled(),
         "drafts": await store.drafts(),
