@@ -81,12 +81,12 @@ class EvidenceExport:
         return Exported(data, bundle.left_out)
 
     async def _outgoing(self, row: MessageRow, bundle: _Bundle, with_content: bool) -> None:
-        outbound = await self._store.outbound_of_message(row.message_id)
-        for envelope in outbound:
+        history = await self._store.history(row.sender, row.message_id)
+        for envelope in history.outbound:
             await self._own_envelope(row, envelope, bundle, with_content)
-        for statement in await self._store.statements([envelope.envelope_id for envelope in outbound]):
+        for statement in history.statements:
             await self._peer_statement(statement, bundle)
-        for ack in (await self._store.acks(row.sender, [row.message_id])).get(row.message_id, []):
+        for ack in history.acks:
             await self._ack(ack, bundle, with_content)
 
     async def _incoming(self, row: MessageRow, bundle: _Bundle, with_content: bool) -> None:
@@ -107,10 +107,10 @@ class EvidenceExport:
         if carrier is None:
             return
         if carrier.direction is Direction.OUT:
-            outbound = await self._store.outbound_of_message(carrier.message_id)
-            for envelope in outbound:
+            history = await self._store.history(carrier.sender, carrier.message_id)
+            for envelope in history.outbound:
                 await self._own_envelope(carrier, envelope, bundle, show=True)
-            for statement in await self._store.statements([envelope.envelope_id for envelope in outbound]):
+            for statement in history.statements:
                 await self._peer_statement(statement, bundle)
         else:
             for inbound in await self._store.inbound_of_message(carrier.sender, carrier.message_id):

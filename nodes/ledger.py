@@ -106,7 +106,10 @@ class Ledger:
 
     async def _entries(self, log: str, indices: Sequence[int]) -> tuple[bytes, ...]:
         found: dict[int, bytes] = {}
-        for first, last in _runs(indices):
+        if self.is_open(log):
+            recent = ((index, self._writer.recent(index)) for index in indices)
+            found = {index: entry for index, entry in recent if entry is not None}
+        for first, last in _runs([index for index in indices if index not in found]):
             for offset, entry in enumerate(await self._store.entries(log, first, last - first + 1)):
                 if entry is not None:
                     found[first + offset] = entry

@@ -66,6 +66,7 @@ class Ask:
     positions: frozenset[tuple[str, int]]
     hello_only: bool
     at: int  # when it was made
+    most: int  # envelopes that it could have held
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +166,14 @@ class Node:
         """The next request to this peer: a hello only until the fork guard has passed, then what is due to it."""
         now = self._clock()
         if not peer.guard_passed:
-            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now)
+            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
         items = await self._outflow.due(peer, now)
         positions = frozenset(peer.owed | self._outflow.lacking_positions(peer))
         groups = await self._outflow.groups(peer, items, positions)
         for item in items:
             peer.leased[item.outbound.envelope_id] = now + LEASE_MS
         body = encode_round(self._round(peer, groups, ()))
-        return Ask(body, items, positions, hello_only=not items and not positions, at=now)
+        return Ask(body, items, positions, hello_only=not items and not positions, at=now, most=peer.line.batch)
 
     async def settle(self, peer: Peer, ask: Ask, body: bytes) -> Settled:
         """Take a peer's answer. Raises RefusalError when it is none."""
@@ -207,7 +208,7 @@ class Node:
             or (peer.guard_passed and not was_passed)
             or bool(taken.answers)
             or lacks
-            or (bool(ask.items) and not waiting)
+            or (len(ask.items) >= ask.most and not waiting)  # a full round: there is probably more
         )
         return Settled(taken, again)
 

@@ -131,18 +131,15 @@ class Reading:
     async def recipients(self, row: MessageRow) -> list[Document]:
         """R for each recipient of a message of ours, by agency."""
         headline = self._headline(row)
-        recipients = await self._store.recipients(row.message_id)
-        outbound = await self._store.outbound_of_message(row.message_id)
-        statements = await self._store.statements([envelope.envelope_id for envelope in outbound])
-        acks = (await self._store.acks(row.sender, [row.message_id])).get(row.message_id, [])
-        said = [(ack, self._counted(ack, headline)) for ack in acks]
+        history = await self._store.history(row.sender, row.message_id)
+        said = [(ack, self._counted(ack, headline)) for ack in history.acks]
         documents = []
-        for recipient in sorted(recipients, key=lambda entry: entry.agency):
-            mine = {envelope.envelope_id for envelope in outbound if envelope.agency == recipient.agency}
+        for recipient in sorted(history.recipients, key=lambda entry: entry.agency):
+            mine = {envelope.envelope_id for envelope in history.outbound if envelope.agency == recipient.agency}
             documents.append(
                 self._recipient(
                     recipient,
-                    [s for s in statements if s.envelope_id in mine],
+                    [statement for statement in history.statements if statement.envelope_id in mine],
                     [(ack, body) for ack, body in said if ack.by == recipient.agency and body is not None],
                 )
             )

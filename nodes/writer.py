@@ -38,6 +38,7 @@ AUDIT_LOG = "audit/1"
 GROUP_CHANGES = 1_024
 GROUP_BYTES = 4 * 1024 * 1024
 CHECKPOINT_BYTES = 8_192
+RECENT_ENTRIES = 2_048  # of about 100 bytes
 
 Sign: TypeAlias = Callable[[Origin, int, bytes, int], Checkpoint]
 """(origin, size, root, timestamp in seconds) -> the signed checkpoint. Called in a thread, one call at a time."""
@@ -225,6 +226,7 @@ class Writer:
         self._on_fatal = on_fatal
         self._on_commit = on_commit
         self._tiles = TileCache(store)
+        self._recent: dict[int, bytes] = {}  # the newest entries of the open log, oldest first
         self._queue: deque[_Waiting | _Alone[Any]] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -331,6 +333,10 @@ class Writer:
             return None
 
         await self._alone(nothing)
+
+    def recent(self, index: int) -> bytes | None:
+        """A durable entry of the open log, if it is one of the newest: those are handed over at once."""
+        return self._recent.get(index)
 
     # --- proofs ------------------------------------------------------------------------------------------------------
 
@@ -548,6 +554,11 @@ class Writer:
     def _adopt(self, leaves: _Leaves | None, audit: _Leaves | None, checkpoint: Checkpoint | None) -> None:
         """What was a copy is the truth now."""
         if leaves is not None:
+            if leaves.state.log != self._state.log:
+                self._recent.clear()
+            self._recent.update(enumerate(leaves.entries, start=leaves.expected_size))
+            for index in list(self._recent)[:-RECENT_ENTRIES]:
+                del self._recent[index]
             self._state = replace(leaves.state, checkpoint=checkpoint)
             self._tiles.put(self._state.log, leaves.append.tiles)
         if audit is not None:

@@ -531,6 +531,16 @@ class InboundCount:
     undecided: int  # with fewer than two acks of ours
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveryHistory:
+    """All that is known of the delivery of one message of ours, as of one moment. Orders are those of the reads."""
+
+    recipients: Sequence[RecipientRow]
+    outbound: Sequence[OutboundRow]
+    statements: Sequence[StatementRow]
+    acks: Sequence[AckRow]
+
+
 class Store(Protocol):
     """See the module's promises. A read that is asked for several keys answers what it found, unless it says more."""
 
@@ -606,6 +616,9 @@ class Store(Protocol):
 
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         """All envelopes of a message of ours, oldest first."""
+
+    async def history(self, sender: AgencyId, message_id: MessageId) -> DeliveryHistory:
+        """Recipients, envelopes, statements and acks of a message of ours (`sender`), in one read."""
 
     async def outbound_since(self, agency: AgencyId, since: int) -> list[OutboundRow]:
         """Envelopes to one agency made at `since` or later, oldest first."""

@@ -18,6 +18,7 @@ from nodes.store.contract import (
     AckRow,
     AnchorRow,
     Batch,
+    DeliveryHistory,
     Direction,
     DraftRow,
     DropBody,
@@ -290,6 +291,15 @@ class MemoryStore:
 
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         return [row for row in self._tables.outbound.values() if row.message_id == message_id]
+
+    async def history(self, sender: AgencyId, message_id: MessageId) -> DeliveryHistory:
+        outbound = await self.outbound_of_message(message_id)
+        return DeliveryHistory(
+            recipients=await self.recipients(message_id),
+            outbound=outbound,
+            statements=await self.statements([row.envelope_id for row in outbound]),
+            acks=(await self.acks(sender, [message_id]))[message_id],
+        )
 
     async def outbound_since(self, agency: AgencyId, since: int) -> list[OutboundRow]:
         found = [row for row in self._tables.outbound.values() if row.agency == agency and row.at >= since]

@@ -16,6 +16,7 @@ from keys.ids import AgencyId, EnvelopeId, MessageId
 from nodes.store.contract import (
     AckRow,
     AnchorRow,
+    DeliveryHistory,
     Direction,
     DraftRow,
     EpochKeyRow,
@@ -463,6 +464,17 @@ def acks(
             AckRow(MessageId(row[0]), AgencyId(row[1]), AgencyId(row[2]), MessageId(row[3]), *row[4:]) for row in rows
         ]
     return found
+
+
+def history(connection: sqlite3.Connection, sender: AgencyId, message_id: MessageId) -> DeliveryHistory:
+    """See Store.history."""
+    outbound = outbound_of_message(connection, message_id)
+    return DeliveryHistory(
+        recipients=recipients(connection, message_id),
+        outbound=outbound,
+        statements=statements(connection, [row.envelope_id for row in outbound]),
+        acks=acks(connection, sender, [message_id])[message_id],
+    )
 
 
 # --- peers -----------------------------------------------------------------------------------------------------------

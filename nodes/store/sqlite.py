@@ -35,6 +35,7 @@ from nodes.store.connections import (
 from nodes.store.contract import (
     AckRow,
     Batch,
+    DeliveryHistory,
     DraftRow,
     InboundCount,
     InboundRow,
@@ -363,6 +364,9 @@ class SqliteStore:
 
     async def outbound_of_message(self, message_id: MessageId) -> list[OutboundRow]:
         return await self._read(reads.outbound_of_message, message_id)
+
+    async def history(self, sender: AgencyId, message_id: MessageId) -> DeliveryHistory:
+        return await self._read(reads.history, sender, message_id)
 
     async def outbound_since(self, agency: AgencyId, since: int) -> list[OutboundRow]:
         return await self._read(reads.outbound_since, agency, since)

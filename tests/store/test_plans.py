@@ -50,6 +50,7 @@ READS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "inbound_count": (reads.inbound_count, ()),
     "recipients": (reads.recipients, (message_id(1),)),
     "recipients_at": (reads.recipients_at, ([(message_id(1), PEER)],)),
+    "history": (reads.history, (OURS, message_id(1))),
     "deliveries": (reads.deliveries, ([envelope_id(1)],)),
     "outbound": (reads.outbound, ([envelope_id(1)],)),
     "outbound_of_message": (reads.outbound_of_message, (message_id(1),)),

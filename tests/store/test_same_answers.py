@@ -228,6 +228,7 @@ async def everything(store: Store) -> dict[str, Any]:
     for key in messages:
         answers[f"recipients {key!r}"] = await store.recipients(key)
         answers[f"outbound {key!r}"] = await store.outbound_of_message(key)
+        answers[f"history {key!r}"] = await store.history(OURS, key)
         answers[f"draft {key!r}"] = await store.draft(key)
     for sender in (OURS, PEER, OTHER):
         answers[f"acks {sender}"] = await store.acks(sender, messages)
