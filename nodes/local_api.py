@@ -25,6 +25,7 @@ from nodes.sockets import caller_of
 
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 DRAIN_S = 5.0
+_PREFIX = "/v1/"
 
 log = get_logger("local_api")
 Document = dict[str, Any]
@@ -59,15 +60,15 @@ class LocalApi:
     def __init__(self, operations: dict[str, Operation], streams: dict[str, Stream]) -> None:
         self._operations = operations
         self._streams = streams
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._stopping = asyncio.Event()
         self._open: set[_Lines] = set()
 
     async def start(self, bound: socket.socket) -> None:
         """Begin to answer on `bound`."""
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-        app.router.add_post("/v1/{operation}", self._handle)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=DRAIN_S)
+        # The plain server: one route needs no router, which costs a tenth of what a short request does.
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        runner = web.ServerRunner(server, shutdown_timeout=DRAIN_S)
         await runner.setup()
         await web.SockSite(runner, bound).start()
         self._runner = runner
@@ -81,8 +82,10 @@ class LocalApi:
             await self._runner.cleanup()
             self._runner = None
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["operation"]
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "POST" or not request.path.startswith(_PREFIX):
+            return web.Response(status=404)
+        name = request.path.removeprefix(_PREFIX)
         uid = _caller(request)
         stream = self._streams.get(name)
         try:
@@ -108,7 +111,7 @@ class LocalApi:
             )
             return _json(Answer(bug.document(), ERROR_EXITS["internal"]))
 
-    async def _stream(self, request: web.Request, uid: int, stream: Stream) -> web.StreamResponse:
+    async def _stream(self, request: web.BaseRequest, uid: int, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         lines = _Lines(request.content)
         arguments = json.loads(await lines.first() or b"{}")
@@ -201,16 +204,21 @@ class _Lines:
             self._waiting = None
 
 
-def _caller(request: web.Request) -> int:
+def _caller(request: web.BaseRequest) -> int:
     connection = request.transport.get_extra_info("socket") if request.transport is not None else None
     if connection is None:
         raise OperationError("not_permitted", "the caller is gone", "")
     return caller_of(connection).uid
 
 
-async def _arguments(request: web.Request) -> Document:
+async def _arguments(request: web.BaseRequest) -> Document:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_REQUEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_REQUEST_BYTES, len(body))
     try:
-        arguments = json.loads(await request.read() or b"{}")
+        arguments = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise OperationError("usage", "the request is no JSON", "is the command line newer than the node?") from error
     if not isinstance(arguments, dict):

@@ -41,6 +41,7 @@ from keys.randomness import new_message_id
 from nodes.config import NodeConfig
 from nodes.errors import NodeError, OperationError, Problem
 from nodes.events import Events, RecipientMoved
+from nodes.gathering import Gathering
 from nodes.identity import Identity
 from nodes.local_api import Answer
 from nodes.operators import Operators
@@ -63,6 +64,8 @@ CLOSING_KINDS = ("cancel", "resolve")
 MAX_WAIT_S = 3_600.0
 # Messages of a batch that are worked on before others get a turn: about two milliseconds.
 SLICE = 16
+# Posts of several callers that share a commit, at most.
+POSTS_TOGETHER = 64
 # JSON of this size is read in the time that a turn through another thread costs.
 PARSED_AT_ONCE = 16_384
 
@@ -100,6 +103,7 @@ class _Case:
 class _Post:
     """One post on its way: what was asked, and what it came to so far, which is one of the last three."""
 
+    caller: OperatorRow
     args: Document
     recipients: list[AgencyId]
     message_id: MessageId
@@ -150,6 +154,7 @@ class Speaking:
         self._clock = clock
         self._check_writable = check_writable
         self._turn = asyncio.Lock()
+        self._together = Gathering(self._post, POSTS_TOGETHER, at_once=2)
 
     # --- verbs
 
@@ -157,16 +162,23 @@ class Speaking:
         """`post`, and `post --explain`."""
         if args.get("explain"):
             return await self._explain(caller, args)
-        (outcome,) = await self.post_many(caller, [args])
-        return _raised(outcome)
+        post = await self._read_post(caller, args)
+        if isinstance(post, NodeError):
+            raise post
+        await self._together.ask(post)
+        return _raised(await self._outcome(post))
 
     async def post_many(self, caller: OperatorRow, batch: Sequence[Document]) -> list[Answer | NodeError]:
         """Several posts at the price of one commit, each with its own answer or error. Durable when it returns."""
-        posts = [await self._read_post(args) for args in batch]
-        read = [post for post in posts if isinstance(post, _Post)]
-        earlier = await self._posting.earlier([(post.message_id, post.digest) for post in read])
+        posts = [await self._read_post(caller, args) for args in batch]
+        await self._post([post for post in posts if isinstance(post, _Post)])
+        return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
+
+    async def _post(self, posts: Sequence[_Post]) -> Sequence[None]:
+        """Work these posts to their end, in one commit. Nothing of it raises: each post holds what it came to."""
+        earlier = await self._posting.earlier([(post.message_id, post.digest) for post in posts])
         fresh = []
-        for post, found in zip(read, earlier, strict=True):
+        for post, found in zip(posts, earlier, strict=True):
             if found is None:
                 fresh.append(post)
             elif isinstance(found, OperationError):
@@ -180,18 +192,18 @@ class Speaking:
             for step in (self._complete, self._seal):
                 for first in range(0, len(fresh), SLICE):
                     for post in fresh[first : first + SLICE]:
-                        step(caller, post)
+                        step(post)
                     if len(fresh) > 1:
                         await asyncio.sleep(0)
         await self._commit(fresh)
-        return [await self._outcome(post) if isinstance(post, _Post) else post for post in posts]
+        return [None] * len(posts)
 
-    async def _read_post(self, args: Document) -> _Post | NodeError:
+    async def _read_post(self, caller: OperatorRow, args: Document) -> _Post | NodeError:
         try:
             text = _content(args)
             recipients = self._recipients(args.get("to"))
             digest = sha256(text + b"\0" + ",".join(recipients).encode()).hexdigest()
-            post = _Post(args, recipients, _message_id(args), digest)
+            post = _Post(caller, args, recipients, _message_id(args), digest)
         except OperationError as error:
             return error
         try:
@@ -200,7 +212,7 @@ class Speaking:
             post.error = error  # its id may be that of an earlier post, which then is the answer
         return post
 
-    def _complete(self, caller: OperatorRow, post: _Post) -> None:
+    def _complete(self, post: _Post) -> None:
         """What is wrong with a post is its own error and nobody else's."""
         if post.error is not None:
             return
@@ -212,12 +224,12 @@ class Speaking:
             case_id = post.tree.get("case_id")
             if not case_id:
                 case_id, post.number = self._cases.draw(self._year())
-            post.completed = _completed(post.tree, self._defaults(caller, post.message_id, str(case_id)))
+            post.completed = _completed(post.tree, self._defaults(post.caller, post.message_id, str(case_id)))
             self._check_writable(post.completed.headline.precedence)
         except NodeError as error:
             post.error = error
 
-    def _seal(self, caller: OperatorRow, post: _Post) -> None:
+    def _seal(self, post: _Post) -> None:
         if post.error is not None or post.completed is None:
             return
         try:
@@ -226,7 +238,7 @@ class Speaking:
                 post.recipients,
                 input_sha256=post.digest,
                 extra_ops=() if post.number is None else (post.number,),
-                audit=self._audit(caller, "disclosure", post.message_id, post.recipients),
+                audit=self._audit(post.caller, "disclosure", post.message_id, post.recipients),
             )
         except NodeError as error:
             post.error = error
@@ -433,7 +445,7 @@ class Speaking:
         message_id = _message_id(args)
         stable = text if text is not None else json.dumps(tree, sort_keys=True).encode()
         digest = sha256(stable + b"\0" + headline.case_id.encode()).hexdigest()
-        post = _Post(args, list(recipients), message_id, digest, tree)
+        post = _Post(caller, args, list(recipients), message_id, digest, tree)
         (earlier,) = await self._posting.earlier([(message_id, digest)])
         if isinstance(earlier, OperationError):
             raise earlier
