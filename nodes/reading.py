@@ -8,7 +8,7 @@ P5, P6).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -254,36 +254,22 @@ class Reading:
         """Messages received, newest first."""
         rows = await self._store.inbox(since, limit or UNLIMITED, unacknowledged)
         acks = await self._own_acks(rows)
+        threads: dict[bytes, Thread] = {}
         documents = []
         for row in rows:
             headline = self._vault.headline(row)
-            if headline is not None and not await self._held_back(row, headline):
-                documents.append(await self._inbox_entry(row, headline, acks.get((row.sender, row.message_id), [])))
+            if headline is None or await self._held_back(row, headline):
+                continue
+            if row.case_tag not in threads:
+                threads[row.case_tag] = await self._thread(row)
+            said = acks.get((row.sender, row.message_id), [])
+            documents.append(_inbox_entry(row, headline, said, threads[row.case_tag]))
         return {"v": 1, "messages": documents}
 
     async def inbox_entry(self, row: MessageRow) -> Document:
         """One message as the inbox lists it, for `watch`."""
         acks = (await self._own_acks([row])).get((row.sender, row.message_id), [])
-        return await self._inbox_entry(row, self._headline(row), acks)
-
-    async def _inbox_entry(self, row: MessageRow, headline: StoredHeadline, acks: Sequence[AckBody]) -> Document:
-        opened_at, decision, decided_at = _own_words(acks)
-        return {
-            "message_id": format_uuid(row.message_id),
-            "case_id": headline.case_id,
-            "kind": headline.kind,
-            "revision": headline.revision,
-            "status": headline.status,
-            "from": row.sender,
-            "precedence": headline.precedence,
-            "summary": headline.summary,
-            "received_at": timestamp(row.at),
-            "opened_at": opened_at,
-            "decision": decision,
-            "decided_at": decided_at,
-            "superseded_by": await self._superseded_by(row, headline),
-            "expires_at": timestamp(headline.expires_at),
-        }
+        return _inbox_entry(row, self._headline(row), acks, await self._thread(row))
 
     async def show(self, row: MessageRow) -> Document:
         """One message with its content, as committed."""
@@ -291,6 +277,7 @@ class Reading:
         content = self._vault.content(row)
         acks = (await self._own_acks([row])).get((row.sender, row.message_id), [])
         opened_at, decision, decided_at = _own_words(acks)
+        thread = await self._thread(row)
         return {
             "v": 1,
             "message_id": format_uuid(row.message_id),
@@ -304,7 +291,8 @@ class Reading:
             "opened_at": opened_at,
             "decision": decision,
             "decided_at": decided_at,
-            "superseded_by": await self._superseded_by(row, headline),
+            "superseded_by": thread.superseded_by(row, headline),
+            "expires_at": timestamp(thread.expires_at(row, headline)),
             "content_sha256": headline.content_sha256,
             "content": None if content is None else json.loads(content),
         }
@@ -369,17 +357,10 @@ class Reading:
                 found[(sender, message_id)] = [body for body in bodies if body is not None]
         return found
 
-    async def _superseded_by(self, row: MessageRow, headline: StoredHeadline) -> str | None:
-        own_id = format_uuid(row.message_id)
-        for other in await self._store.messages_of_case(self._vault.case_tag(headline.case_id)):
-            stored = (
-                self._vault.headline(other)
-                if other.sender == row.sender and other.message_id != row.message_id
-                else None
-            )
-            if stored is not None and stored.supersedes == own_id:
-                return format_uuid(other.message_id)
-        return None
+    async def _thread(self, row: MessageRow) -> Thread:
+        """How the messages of a message's case follow each other."""
+        rows = await self._store.messages_of_case(row.case_tag)
+        return Thread([(other, headline) for other in rows if (headline := self._vault.headline(other)) is not None])
 
     async def _held_back(self, row: MessageRow, headline: StoredHeadline) -> bool:
         if headline.supersedes is None or headline.kind == "cancel" or headline.precedence == "flash":
@@ -387,6 +368,64 @@ class Reading:
         if self._clock() - row.at >= ORPHAN_WAIT_MS:
             return False
         return await self._store.message(row.sender, MessageId(parse_uuid(headline.supersedes))) is None
+
+
+class Thread:
+    """Which message of a case follows which, as their originators said: what is superseded, and until when each runs.
+
+    A renewal moves the end of what it follows and replaces nothing: the alert stays what is to be read.
+    """
+
+    def __init__(self, messages: Sequence[tuple[MessageRow, StoredHeadline]]) -> None:
+        self._next = {
+            (row.sender, headline.supersedes): (format_uuid(row.message_id), headline)
+            for row, headline in reversed(messages)  # of two that supersede one, the earlier counts
+            if headline.supersedes is not None
+        }
+
+    def superseded_by(self, row: MessageRow, headline: StoredHeadline) -> str | None:
+        """Id of the message that took this one's place; None while it stands."""
+        for message_id, follower in self._after(row):
+            if follower.kind != "renew" or headline.kind == "renew":
+                return message_id
+        return None
+
+    def expires_at(self, row: MessageRow, headline: StoredHeadline) -> int | None:
+        """When a message ends, renewals counted; ms."""
+        until = headline.expires_at
+        for _, follower in self._after(row):
+            if follower.kind != "renew":
+                break
+            until = follower.expires_at
+        return until
+
+    def _after(self, row: MessageRow) -> Iterator[tuple[str, StoredHeadline]]:
+        """What follows a message, one after the other. A peer can write a circle: nothing is named twice."""
+        at, seen = format_uuid(row.message_id), set()
+        while at not in seen and (row.sender, at) in self._next:
+            seen.add(at)
+            at, headline = self._next[row.sender, at]
+            yield at, headline
+
+
+def _inbox_entry(row: MessageRow, headline: StoredHeadline, acks: Sequence[AckBody], thread: Thread) -> Document:
+    opened_at, decision, decided_at = _own_words(acks)
+    return {
+        "message_id": format_uuid(row.message_id),
+        "case_id": headline.case_id,
+        "kind": headline.kind,
+        "revision": headline.revision,
+        "status": headline.status,
+        "from": row.sender,
+        "precedence": headline.precedence,
+        "summary": headline.summary,
+        "received_at": timestamp(row.at),
+        "opened_at": opened_at,
+        "decision": decision,
+        "decided_at": decided_at,
+        "superseded_by": thread.superseded_by(row, headline),
+        "expires_at": timestamp(thread.expires_at(row, headline)),
+    }
 
 
 def _own_words(acks: Sequence[AckBody]) -> tuple[str | None, str | None, str | None]:

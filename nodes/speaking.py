@@ -33,6 +33,7 @@ from exchange.alerts import (
     diff,
     parse_input,
 )
+from exchange.alerts.times import ms_or_none
 from exchange.envelope import padded_size
 from exchange.errors import RefusalError
 from keys.errors import EncodingError
@@ -308,6 +309,15 @@ class Speaking:
     async def renew(self, caller: OperatorRow, args: Document) -> Answer:
         """`renew CASE --until T`."""
         case = await self._own_case(str(args["case"]))
+        until, now_until = ms_or_none(args.get("until")), case.headline.expires_at
+        if until is not None and now_until is not None and until < now_until:
+            end = str(timestamp(now_until))
+            raise OperationError(
+                "invalid_alert",
+                "a renewal never shortens; nothing was posted",
+                "to end it earlier: tocsin update, cancel or resolve",
+                (Problem("/expires_at", "renew_shortens", f"the case runs until {end} already", end),),
+            )
         return await self._follow_up(caller, args, case, build_renew(args.get("until"), args.get("necessity")))
 
     async def note(self, caller: OperatorRow, args: Document) -> Answer:

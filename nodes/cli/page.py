@@ -90,11 +90,11 @@ class Page:
             lead = padded if number == 0 else " " * room
             self.lines.append((_Run(" " * indent + lead, QUIET), *wrapped))
 
-    def paragraph(self, text: str, *, indent: int = 0) -> None:
+    def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:
         """Foreign text of several lines, each behind a bar, also where a long one wraps."""
         room = None if self.columns is None else self.columns - indent - width(BAR)
         for line in lines_of(text):
-            for wrapped in _wrap(_runs((line,), ""), room, 0):
+            for wrapped in _wrap(_runs((line,), style), room, 0):
                 self.lines.append((_Run(" " * indent + BAR, QUIET), *wrapped))
 
     def table(self, headers: Sequence[str], rows: Sequence[tuple[Sequence[Piece], str]]) -> None:

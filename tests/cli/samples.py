@@ -108,6 +108,7 @@ SHOWN: dict[str, Any] = {
     "decision": None,
     "decided_at": None,
     "superseded_by": None,
+    "expires_at": "2026-11-30T07:12:30.911Z",
     "content_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "content": CONTENT,
 }

@@ -301,8 +301,9 @@ FORGED = "seen at the bridge\n\nTelephone\n  +491711234567  Bundeskriminalamt\r\
         {**CONTENT, "narrative": [{"lang": "en", "text": FORGED}]},
         {**CONTENT, "x_habit": {"inner": FORGED}},
         {**CONTENT, "text": "word " * 40 + "\nTelephone"},
+        {**CONTENT, "summary": FORGED},
     ],
-    ids=["note", "account", "unknown field", "wrapped"],
+    ids=["note", "account", "unknown field", "wrapped", "summary"],
 )
 def test_the_lines_that_a_peer_wrote_cannot_pass_for_parts_of_the_screen(
     content: dict[str, Any], columns: int | None
@@ -314,7 +315,7 @@ def test_the_lines_that_a_peer_wrote_cannot_pass_for_parts_of_the_screen(
     assert lines.count("Handling") == (1 if "handling" in content else 0)
     assert any(line.strip() == "| Telephone" for line in lines)
     assert not any("+491711234567" in line and not line.lstrip().startswith("| ") for line in lines)
-    assert not any(line.startswith("word") for line in lines)
+    assert not any(line.startswith(("word", "seen at")) for line in lines)
 
 
 def test_a_draft_is_printed_as_it_was_typed() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.contract import check_document
-from tests.system.agencies import SMALLEST, Node, introduce, until
+from tests.system.agencies import ROOT, SMALLEST, TOCSIN, Node, introduce, until
 
 
 def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[Node, Node], tmp_path: Path) -> None:
@@ -170,3 +170,32 @@ def test_a_suspended_peer_keeps_a_cancel_from_nobody_else_and_gets_it_when_it_is
     assert (still.exit, still.document["error"]["code"]) == (77, "peer_not_usable")
     assert [entry["kind"] for entry in berlin.inbox()].count("cancel") == 1
     assert bogota.cli("resend", message, "--to", "fbi.gov").document["error"]["code"] == "unknown_agency"
+
+
+def test_a_renewal_moves_the_end_of_an_alert_and_never_shortens_it_or_hides_it(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    posted = bogota.post("bka.de", "--wait", "30")
+    case, first = posted["case_id"], berlin.inbox()[0]["expires_at"]
+
+    earlier = bogota.cli("renew", case, "--until", "2d")
+    renewed = bogota.ok("renew", case, "--until", "20d", "--wait", "30")
+    inbox = {entry["message_id"]: entry for entry in berlin.inbox()}
+    alert, renewal = inbox[posted["message_id"]], inbox[renewed["message_id"]]
+
+    assert (earlier.exit, earlier.document["error"]["code"]) == (65, "invalid_alert")
+    assert [problem["path"] for problem in earlier.document["error"]["problems"]] == ["/expires_at"]
+    assert (alert["superseded_by"], renewal["superseded_by"]) == (None, None)
+    assert alert["expires_at"] == renewal["expires_at"] > first
+    assert berlin.ok("show", alert["message_id"])["expires_at"] == renewal["expires_at"]
+    assert (
+        "SUPERSEDED"
+        not in berlin.children.run([*TOCSIN, "-D", str(berlin.directory), "inbox"], cwd=ROOT).stdout.decode()
+    )
+
+    again = bogota.ok("renew", case, "--until", "25d", "--wait", "30")
+    updated = bogota.ok("update", case, "-", "--wait", "30", given=json.dumps(SMALLEST).encode())
+    inbox = {entry["message_id"]: entry for entry in berlin.inbox()}
+
+    assert inbox[renewal["message_id"]]["superseded_by"] == again["message_id"]
+    assert inbox[alert["message_id"]]["superseded_by"] == updated["message_id"]
+    assert inbox[again["message_id"]]["superseded_by"] == updated["message_id"]

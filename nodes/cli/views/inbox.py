@@ -100,12 +100,13 @@ def _listing(messages: list[Document], page: Page) -> None:
                     text(message, "from"),
                     kind + (f" {revision}" if revision not in ("", "1") else ""),
                     _standing(message),
+                    text(message, "case_id"),
                     text(message, "summary"),
                 ],
                 _STYLES.get(precedence, "") if _open(message) else "",
             )
         )
-    page.table(["id", "precedence", "received", "from", "kind", "state", "summary"], rows)
+    page.table(["id", "precedence", "received", "from", "kind", "state", "case", "summary"], rows)
 
 
 def _open(message: Document) -> bool:

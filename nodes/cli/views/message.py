@@ -44,7 +44,7 @@ def view_message(document: Document, page: Page, *, language: str | None = None)
         content = {}
     _banner(document, content, page)
     _prohibitions(content, page)
-    _essentials(content, page)
+    _essentials(document, content, page)
     _asked(content, page)
     _telephone(document, content, page)
     _handling(content, page)
@@ -113,15 +113,15 @@ def _prohibitions(content: Document, page: Page) -> None:
         page.line("! LIFE AT RISK", f": {reasons}" if reasons else "", style=ALARM)
 
 
-def _essentials(content: Document, page: Page) -> None:
+def _essentials(document: Document, content: Document, page: Page) -> None:
     page.blank()
     if text(content, "summary"):
-        page.line(text(content, "summary"), style=STRONG)
+        page.paragraph(text(content, "summary"), style=STRONG)
     if text(content, "text"):
         page.paragraph(text(content, "text"))
     page.field("holders must", text(content, "recipients_must").replace("_", " "), style=STRONG)
     page.field("ended", show_time_there(at(content, "outcome_at")))
-    page.field("runs until", show_time(at(content, "expires_at")))
+    page.field("runs until", show_time(at(document, "expires_at") or at(content, "expires_at")))
     page.field("because", text(content, "necessity"))
     incident = at(content, "incident")
     if incident is not None:
