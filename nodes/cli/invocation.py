@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.cli.client import Answer, Document, ask, stream
-from nodes.cli.page import Page, Piece
+from nodes.cli.page import Ours, Page, Piece
 from nodes.directory import layout_of
 from nodes.errors import ERROR_EXITS, NodeError, OperationError
 
@@ -141,7 +141,12 @@ class Invocation:
 
     def page(self) -> Page:
         """An empty page as wide as the terminal, unlimited when nobody is looking."""
-        return Page(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+        return Page(shutil.get_terminal_size().columns if sys.stdout.isatty() else None, self.program)
+
+    @property
+    def program(self) -> str:
+        """How `tocsin` reaches the same node again: with the directory that was named on this command line."""
+        return "tocsin" if self.directory_option is None else f"tocsin -D {shlex.quote(self.directory_option)}"
 
     def print_page(self, page: Page) -> None:
         """A page on standard output."""
@@ -150,7 +155,7 @@ class Invocation:
 
     def say(self, *pieces: Piece) -> None:
         """One line on standard error, escaped like everything that may hold foreign text."""
-        page = Page()
+        page = Page(program=self.program)
         page.line("tocsin: ", *pieces)
         page.print(sys.stderr, terminal=False)
         sys.stderr.flush()
@@ -273,7 +278,9 @@ def view_error(document: Document, page: Page) -> None:
             indent=4,
         )
     if error.get("hint"):
-        page.line("tocsin: hint: ", str(error["hint"]), hang=4)
+        hint = str(error["hint"])
+        # What holds the command as it was typed names the directory already.
+        page.line("tocsin: hint: ", hint if " -D " in hint else Ours(hint), hang=4)
 
 
 def _checked(answer: Answer) -> Answer:

@@ -78,7 +78,7 @@ def _fail(invocation: Invocation, document: Document, status: int) -> int:
     if invocation.as_json:
         invocation.print_document(document)
     else:
-        page = Page()
+        page = Page(program=invocation.program)
         view_error(document, page)
         page.print(sys.stderr, terminal=False)
     return status

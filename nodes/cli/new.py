@@ -7,6 +7,7 @@ import click
 from nodes.cli.client import Document
 from nodes.cli.editor import PrivateFile, edit
 from nodes.cli.invocation import AnsweredError, Invocation, view_error
+from nodes.cli.page import Ours
 from nodes.cli.post import confirm, content_of, flat, recipients, send
 from nodes.cli.views.drafts import view_draft, view_drafts
 from nodes.errors import NodeError, OperationError
@@ -75,7 +76,7 @@ class _Writing:
             except click.Abort:
                 pass
             if self._invocation.question("Edit again? [Y/n] ").lower() in ("n", "no"):
-                self._invocation.say("kept as a draft; go on with: ", self._resume())
+                self._invocation.say("kept as a draft; go on with: ", Ours(self._resume()))
                 raise click.Abort
 
     def _edited(self) -> str:
@@ -99,7 +100,7 @@ class _Writing:
         while not self._to:
             typed = self._invocation.question("To (agencies, separated by commas; Enter: keep as draft): ")
             if not typed:
-                self._invocation.say("kept as a draft; go on with: ", self._resume())
+                self._invocation.say("kept as a draft; go on with: ", Ours(self._resume()))
                 raise click.Abort
             self._to = [name.strip().lower() for name in typed.split(",") if name.strip()]
 

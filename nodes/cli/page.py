@@ -38,6 +38,12 @@ class Styled(NamedTuple):
 Piece: TypeAlias = "str | Styled | Sequence[Piece]"
 
 
+class Ours(str):
+    """Words of this program or of its node, never a peer's: a `tocsin …` in them can be typed as it is printed."""
+
+    __slots__ = ()
+
+
 class _Run(NamedTuple):
     """Escaped text of one piece."""
 
@@ -45,13 +51,17 @@ class _Run(NamedTuple):
     style: str
 
 
+_COMMAND = re.compile(r"\btocsin (?!-D )(?=[a-z-])")
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
 class Page:
-    """Collects lines; `columns` is the width to wrap at, None for no wrapping."""
+    """Collects lines; `columns` is the width to wrap at, None for no wrapping. `program` is how `tocsin` was called,
+    with the directory that was named: what is printed to be typed reaches the same node.
+    """
 
-    def __init__(self, columns: int | None = None) -> None:
+    def __init__(self, columns: int | None = None, program: str = "tocsin") -> None:
+        self._program = program
         self.columns = None if columns is None else max(columns, MIN_COLUMNS)
         self.lines: list[tuple[_Run, ...]] = []
 
@@ -59,7 +69,7 @@ class Page:
 
     def line(self, *pieces: Piece, style: str = "", indent: int = 0, hang: int = 2) -> None:
         """One line of text, wrapped with a hanging indent."""
-        runs = _runs(pieces, style)
+        runs = self._runs(pieces, style)
         room = None if self.columns is None else self.columns - indent
         for number, wrapped in enumerate(_wrap(runs, room, hang)):
             pad = " " * (indent + (hang if number else 0))
@@ -82,11 +92,11 @@ class Page:
     def field(self, label: str, *pieces: Piece, style: str = "", indent: int = 0) -> None:
         """`label` in its column, then what it says."""
         room = max(LABEL_COLUMNS - indent, width(label) + GAP)
-        if not _runs(pieces, ""):
+        if not self._runs(pieces, ""):
             return
         padded = label + " " * (room - width(label))
         room_left = None if self.columns is None else self.columns - indent - room
-        for number, wrapped in enumerate(_wrap(_runs(pieces, style), room_left, 0)):
+        for number, wrapped in enumerate(_wrap(self._runs(pieces, style), room_left, 0)):
             lead = padded if number == 0 else " " * room
             self.lines.append((_Run(" " * indent + lead, QUIET), *wrapped))
 
@@ -94,14 +104,14 @@ class Page:
         """Foreign text of several lines, each behind a bar, also where a long one wraps."""
         room = None if self.columns is None else self.columns - indent - width(BAR)
         for line in lines_of(text):
-            for wrapped in _wrap(_runs((line,), style), room, 0):
+            for wrapped in _wrap(self._runs((line,), style), room, 0):
                 self.lines.append((_Run(" " * indent + BAR, QUIET), *wrapped))
 
     def table(self, headers: Sequence[str], rows: Sequence[tuple[Sequence[Piece], str]]) -> None:
         """Aligned columns; each row is (cells, style). The last column takes the room that is left and wraps."""
         if not rows:
             return
-        cells = [[_runs((cell,), style) for cell in row] for row, style in rows]
+        cells = [[self._runs((cell,), style) for cell in row] for row, style in rows]
         widths = [
             max(width(header), *(sum(width(run.text) for run in row[column]) for row in cells))
             for column, header in enumerate(headers)
@@ -124,6 +134,21 @@ class Page:
         for number, wrapped in enumerate(_wrap(row[-1], room, 0)):
             self.lines.append((*made, *wrapped) if number == 0 else (_Run(" " * start, ""), *wrapped))
 
+    def _runs(self, pieces: Sequence[Piece], style: str) -> list[_Run]:
+        made: list[_Run] = []
+        for piece in pieces:
+            if isinstance(piece, Styled):
+                made.append(_Run(escape(self._typed(piece.text)), piece.style))
+            elif isinstance(piece, str):
+                made.append(_Run(escape(self._typed(piece)), style))
+            else:
+                made.extend(self._runs(piece, style))
+        return [run for run in made if run.text]
+
+    def _typed(self, text: str) -> str:
+        # A function, not a pattern: a directory's name may hold backslashes.
+        return _COMMAND.sub(lambda _: f"{self._program} ", text) if isinstance(text, Ours) else text
+
     # --- what becomes of it
 
     def plain(self) -> str:
@@ -145,18 +170,6 @@ class Page:
             for run in line:
                 text.append(run.text, run.style or None)
             console.print(text)
-
-
-def _runs(pieces: Sequence[Piece], style: str) -> list[_Run]:
-    made: list[_Run] = []
-    for piece in pieces:
-        if isinstance(piece, Styled):
-            made.append(_Run(escape(piece.text), piece.style))
-        elif isinstance(piece, str):
-            made.append(_Run(escape(piece), style))
-        else:
-            made.extend(_runs(piece, style))
-    return [run for run in made if run.text]
 
 
 def _isolated(runs: Sequence[_Run]) -> list[_Run]:

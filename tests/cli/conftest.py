@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ class Operator:
     def __init__(self, directory: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.directory = directory
         self._capture = capture
+
+    @property
+    def program(self) -> str:
+        """How a command that is printed begins, so that it can be typed as it stands."""
+        return f"tocsin -D {shlex.quote(str(self.directory))}"
 
     def __call__(self, *argv: str) -> Said:
         self._capture.readouterr()

@@ -128,7 +128,7 @@ def test_who_does_not_say_yes_keeps_a_draft(
     said = tocsin("new", "--to", "bka.de")
     assert said.exit == 130
     assert drafts == {DRAFT_ID: WRITTEN}
-    assert f"tocsin new --draft {DRAFT_ID} --to bka.de" in said.err
+    assert f"{tocsin.program} new --draft {DRAFT_ID} --to bka.de" in said.err
     assert list(memory.iterdir()) == []
 
 
@@ -213,7 +213,7 @@ def test_a_lost_answer_to_the_post_keeps_the_draft(
     assert said.exit == 69
     assert drafts == {DRAFT_ID: WRITTEN}
     assert list(memory.iterdir()) == []
-    assert f"tocsin new --draft {DRAFT_ID} --to bka.de" in said.err
+    assert f"{tocsin.program} new --draft {DRAFT_ID} --to bka.de" in said.err
     node.answers("draft_show", {**EXAMPLES["draft"], "text": WRITTEN})
     node.answers("post", posted(repeated=True))
     editor("true")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Page, Piece, Styled
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Ours, Page, Piece, Styled
 from nodes.cli.times import show_size, show_time
 from nodes.cli.views.fields import Document, at, items, objects, short, text, texts
 from nodes.cli.words import LEVELS, REASONS, STATES, STATUSES, label, word
@@ -29,11 +29,11 @@ def view_posted(document: Document, page: Page) -> None:
     _recipients(document, page)
     states = {text(recipient, "state") for recipient in objects(document, "recipients")}
     if states & {"refused", "expired"}:
-        page.line("Not everybody will have it. Next: ", f"tocsin why {short(message_id)}", style=CAUTION)
+        page.line("Not everybody will have it. Next: ", Ours(f"tocsin why {short(message_id)}"), style=CAUTION)
     elif states and not states & {"queued", "in_custody"}:
-        page.line("Everybody has it. Next, to see who looked: ", f"tocsin track {short(message_id)}", style=GOOD)
+        page.line("Everybody has it. Next, to see who looked: ", Ours(f"tocsin track {short(message_id)}"), style=GOOD)
     else:
-        page.line("It is safe here and goes out by itself. Next: ", f"tocsin track {short(message_id)}")
+        page.line("It is safe here and goes out by itself. Next: ", Ours(f"tocsin track {short(message_id)}"))
 
 
 def view_explained(document: Document, page: Page) -> None:
@@ -84,11 +84,11 @@ def view_track(document: Document, page: Page, phones: Mapping[str, tuple[str, s
             sentence, step = (phones or {}).get(agency, ("", ""))
             page.line(Styled(agency, CAUTION), f": {sentence}" if sentence else "", indent=2)
             if step:
-                page.line(step, indent=4)
+                page.line(Ours(step), indent=4)
         page.line("A delivered message is no guarantee that somebody looked: telephone.", style=QUIET)
     _receipts(document, page)
     page.blank()
-    page.line(f"Next: tocsin why {short(text(document, 'message_id'))}")
+    page.line(Ours(f"Next: tocsin why {short(text(document, 'message_id'))}"))
 
 
 def view_why(document: Document, page: Page) -> None:
@@ -104,7 +104,7 @@ def view_why(document: Document, page: Page) -> None:
                 indent=2,
                 style=QUIET,
             )
-        page.line("Next: ", text(recipient, "next_step"), indent=2)
+        page.line("Next: ", Ours(text(recipient, "next_step")), indent=2)
 
 
 def steps_of(document: Document) -> dict[str, tuple[str, str]]:

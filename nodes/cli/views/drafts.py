@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import Page, Piece
+from nodes.cli.page import Ours, Page, Piece
 from nodes.cli.text import lines_of
 from nodes.cli.times import show_time
 from nodes.cli.views.fields import Document, objects, short, text
@@ -26,7 +26,7 @@ def view_drafts(document: Document, page: Page) -> None:
         for draft in objects(document, "drafts")
     ]
     page.table(["draft", "kind", "saved", "by"], rows)
-    page.line("Next: tocsin new --draft ID" if rows else "No drafts. Next: tocsin new")
+    page.line(Ours("Next: tocsin new --draft ID" if rows else "No drafts. Next: tocsin new"))
 
 
 def view_draft(document: Document, page: Page) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Page, Piece, Styled
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
 from nodes.cli.times import show_size, show_time
 from nodes.cli.views.fields import Document, objects, text
 from nodes.cli.words import LEVELS, word
@@ -19,7 +19,7 @@ def view_exported(document: Document, page: Page) -> None:
     page.line("Written and read back: ", text(document, "file"), f", {show_size(document.get('size'))}", style=GOOD)
     page.field("message", text(document, "message_id"))
     page.field("sha256", text(document, "sha256"))
-    page.line("Next: tocsin evidence verify ", text(document, "file"))
+    page.line(Ours("Next: tocsin evidence verify "), text(document, "file"))
 
 
 def view_verified(document: Document, page: Page) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Page, Piece, Styled
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, Ours, Page, Piece, Styled
 from nodes.cli.times import show_time
 from nodes.cli.views.fields import Document, items, objects, short, text
 from nodes.cli.words import LEVELS, STATES, STATUSES, precedence_order, word
@@ -27,7 +27,7 @@ def view_inbox(document: Document, page: Page) -> None:
     if waiting:
         first = min(waiting, key=lambda message: precedence_order(message.get("precedence")))
         page.blank()
-        page.line(f"{len(waiting)} not decided. Next: tocsin show {short(text(first, 'message_id'))}")
+        page.line(Ours(f"{len(waiting)} not decided. Next: tocsin show {short(text(first, 'message_id'))}"))
 
 
 def view_arrival(document: Document, page: Page) -> bool:
@@ -45,7 +45,7 @@ def view_arrival(document: Document, page: Page) -> bool:
             ": ",
             text(message, "summary"),
         )
-        page.line(f"tocsin show {short(text(message, 'message_id'))}", indent=2, style=QUIET)
+        page.line(Ours(f"tocsin show {short(text(message, 'message_id'))}"), indent=2, style=QUIET)
         return precedence in URGENT and status in ("", "actual") and text(document, "event") in ("", "message")
     if text(document, "event") == "watching":
         page.line("Watching. Nothing is opened by this; end it with Ctrl-C.", style=QUIET)
@@ -82,7 +82,7 @@ def view_ack(document: Document, page: Page) -> None:
         (", by ", officer) if officer else "",
         style=GOOD,
     )
-    page.line("The originator gets it signed. A decision stands; to explain it: tocsin note CASE -", style=QUIET)
+    page.line(Ours("The originator gets it signed. A decision stands; to explain it: tocsin note CASE -"), style=QUIET)
 
 
 def _listing(messages: list[Document], page: Page) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.cli.page import ALARM, CAUTION, QUIET, STRONG, Page, Piece, Styled
+from nodes.cli.page import ALARM, CAUTION, QUIET, STRONG, Ours, Page, Piece, Styled
 from nodes.cli.times import show_time, show_time_there
 from nodes.cli.views.content import view_rest
 from nodes.cli.views.fields import Document, at, objects, short, text, texts
@@ -52,7 +52,7 @@ def view_message(document: Document, page: Page, *, language: str | None = None)
     view_rest(content, page)
     _identity(document, page)
     page.blank()
-    page.line("Next: ", next_command(document), style=STRONG)
+    page.line("Next: ", Ours(next_command(document)), style=STRONG)
 
 
 def next_command(document: Document) -> str:

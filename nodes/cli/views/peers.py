@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, Page, Piece
+from nodes.cli.page import ALARM, CAUTION, GOOD, Ours, Page, Piece
 from nodes.cli.times import show_span, show_time
 from nodes.cli.views.fields import Document, items, objects, text, texts
 from nodes.cli.words import TRUST, word
@@ -31,13 +31,13 @@ def view_peer(document: Document, page: Page) -> None:
         "suspended": f"tocsin peer resume {agency}",
     }.get(trust)
     if step:
-        page.line("Next: ", step)
+        page.line("Next: ", Ours(step))
 
 
 def view_peers(document: Document, page: Page) -> None:
     """The list of peers."""
     if not items(document, "peers"):
-        page.line("No peers yet. Next: tocsin peer add CARD")
+        page.line(Ours("No peers yet. Next: tocsin peer add CARD"))
         return
     rows: list[tuple[list[Piece], str]] = []
     for peer in objects(document, "peers"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Page, Piece, Styled
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
 from nodes.cli.times import show_size, show_span, show_time
 from nodes.cli.views.fields import Document, at, objects, text
 from nodes.cli.words import TRUST, word
@@ -62,7 +62,7 @@ def view_status(document: Document, page: Page) -> None:
         page.table(["  peer", "trust", "line", "last contact", "clock", "queued"], rows)
     if text(document, "inbound", "undecided") not in ("", "0"):
         page.blank()
-        page.line("Next: tocsin inbox --unacknowledged")
+        page.line(Ours("Next: tocsin inbox --unacknowledged"))
 
 
 def view_checks(document: Document, page: Page) -> None:
@@ -80,7 +80,7 @@ def view_checks(document: Document, page: Page) -> None:
             hang=19,
         )
         if check.get("next_step") and text(check, "result") != "ok":
-            page.line("Next: ", text(check, "next_step"), indent=21)
+            page.line("Next: ", Ours(text(check, "next_step")), indent=21)
     page.line(
         "All is well." if document.get("ok") is True else "Something is wrong: see above.",
         style=GOOD if document.get("ok") is True else ALARM,
@@ -112,7 +112,7 @@ def view_keys(document: Document, page: Page) -> None:
     page.field("safety code", text(root, "safety_code"))
     page.field("anchor", f"serial {text(root, 'serial')}, valid until {show_time(at(root, 'expires_at'))}")
     if at(root, "online") is True:
-        page.field("root", "ON THIS MACHINE. Next: tocsin keys export-root -o F", style=CAUTION)
+        page.field("root", Ours("ON THIS MACHINE. Next: tocsin keys export-root -o F"), style=CAUTION)
     else:
         page.field("root", "off line")
     page.field("node key", text(node, "key_id"), f", changed {text(node, 'changes')} times, log ", text(node, "origin"))
@@ -148,4 +148,4 @@ def _findings(document: Document, page: Page) -> None:
         peer = text(finding, "peer")
         page.line(Styled(word_, style), ": ", text(finding, "sentence"), f" ({peer})" if peer else "", indent=2)
         if finding.get("next_step"):
-            page.line("Next: ", text(finding, "next_step"), indent=4)
+            page.line("Next: ", Ours(text(finding, "next_step")), indent=4)
