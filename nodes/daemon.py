@@ -33,6 +33,7 @@ from nodes.errors import FatalError, OperationError
 from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.findings import Finding, NodeFacts, own_findings
+from nodes.following import Following
 from nodes.hello import Forked
 from nodes.identity import log_name
 from nodes.intake import Intake, Taken
@@ -56,9 +57,10 @@ from nodes.peers import Peer
 from nodes.posting import Posting
 from nodes.reading import Reading
 from nodes.sockets import LocalListener
-from nodes.speaking import CaseNumbers, Speaking
+from nodes.speaking import Speaking
 from nodes.store.contract import Op, PutEpochKey, Startup
 from nodes.store.sqlite import SqliteStore
+from nodes.submitting import CaseNumbers, Submitting
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
 from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Placed, Proved, Writer, load_own_log
@@ -224,18 +226,29 @@ class Daemon:
             for key, value in startup.meta.items()
             if key.startswith("case/")
         }
-        self._speaking = Speaking(
+        submitting = Submitting(
             identity=identity,
             config=self._config,
             posting=self._posting,
             reading=self._reading,
-            store=store,
             vault=vault,
-            operators=self._operators,
             events=self._events,
             cases=CaseNumbers(self._config.case_prefix, years),
             clock=clock,
             check_writable=self._check_writable,
+        )
+        self._following = Following(
+            identity=identity, submitting=submitting, reading=self._reading, store=store, vault=vault
+        )
+        self._speaking = Speaking(
+            identity=identity,
+            submitting=submitting,
+            following=self._following,
+            posting=self._posting,
+            reading=self._reading,
+            store=store,
+            vault=vault,
+            clock=clock,
         )
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
@@ -313,6 +326,7 @@ class Daemon:
             identity=self._identity,
             operators=self._operators,
             speaking=self._speaking,
+            following=self._following,
             reading=self._reading,
             peer_book=PeerBook(
                 own=self._identity.agency,

@@ -18,6 +18,7 @@ from keys.randomness import new_message_id
 from nodes.errors import NodeError, OperationError
 from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
+from nodes.following import Following
 from nodes.identity import Identity
 from nodes.local_api import Answer, Document, Lines, Operation, Stream
 from nodes.notices import Notices
@@ -51,6 +52,7 @@ class Operations:
         identity: Identity,
         operators: Operators,
         speaking: Speaking,
+        following: Following,
         reading: Reading,
         peer_book: PeerBook,
         oversight: Oversight,
@@ -68,6 +70,7 @@ class Operations:
         self._identity = identity
         self._operators = operators
         self._speaking = speaking
+        self._following = following
         self._reading = reading
         self._peer_book = peer_book
         self._oversight = oversight
@@ -84,15 +87,16 @@ class Operations:
 
     def table(self) -> dict[str, Operation]:
         """Every operation by name, each behind its role check."""
-        speaking, book, oversight = self._speaking, self._peer_book, self._oversight
+        speaking, following = self._speaking, self._following
+        book, oversight = self._peer_book, self._oversight
         handlers: dict[str, Handler] = {
             "post": speaking.post,
-            "preview": speaking.explain,
-            "update": speaking.update,
-            "cancel": speaking.cancel,
-            "resolve": speaking.resolve,
-            "renew": speaking.renew,
-            "note": speaking.note,
+            "preview": self._preview,
+            "update": following.update,
+            "cancel": following.cancel,
+            "resolve": following.resolve,
+            "renew": following.renew,
+            "note": following.note,
             "ack": self._ack,
             "resend": speaking.resend,
             "inbox": self._inbox,
@@ -144,6 +148,21 @@ class Operations:
         return run
 
     # --- reading
+
+    async def _preview(self, caller: OperatorRow, args: Document) -> Answer:
+        """What a posting verb would do, and with whom, for the screen before it."""
+        verbs: dict[str, Handler] = {
+            "post": self._speaking.post,
+            "update": self._following.update,
+            "cancel": self._following.cancel,
+            "resolve": self._following.resolve,
+            "renew": self._following.renew,
+            "note": self._following.note,
+        }
+        verb = verbs.get(str(args.get("verb") or "post"))
+        if verb is None:
+            raise OperationError("usage", f"{args['verb']!r} posts nothing", f"verbs: {', '.join(verbs)}")
+        return await verb(caller, {**args, "explain": True})
 
     async def _inbox(self, caller: OperatorRow, args: Document) -> Answer:
         since = _time(args.get("since"))
@@ -248,6 +267,8 @@ class Operations:
 
     async def _new_template(self, caller: OperatorRow, args: Document) -> Answer:
         kind = str(args.get("kind") or "alert")
+        if args.get("case"):
+            return Answer({"v": 1, "kind": kind, "text": await self._following.template(kind, str(args["case"]))})
         try:
             return Answer({"v": 1, "kind": kind, "text": new_template(kind)})
         except (KeyError, ValueError) as error:

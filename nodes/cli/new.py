@@ -12,16 +12,22 @@ from nodes.cli.post import confirm, content_of, flat, recipients, send
 from nodes.cli.views.drafts import view_draft, view_drafts
 from nodes.errors import NodeError, OperationError
 
+FOLLOWING = ("update", "cancel", "resolve", "renew", "note")
 FORMAT_SUFFIX = ".yaml"  # templates are YAML, so that they can explain themselves; an editor colours them by this
 
 
 @click.command
 @click.argument("kind", required=False, metavar="[KIND]")
+@click.argument("case", required=False, metavar="[CASE]")
 @recipients
 @click.option("--draft", "draft_id", metavar="ID", help="Go on with a draft instead of an empty template.")
 @click.pass_obj
-def new(invocation: Invocation, kind: str | None, to: tuple[list[str], ...], draft_id: str | None) -> int:
+def new(
+    invocation: Invocation, kind: str | None, case: str | None, to: tuple[list[str], ...], draft_id: str | None
+) -> int:
     """Write a message of KIND (an alert, unless named) in your editor, look at what it will be, post it.
+
+    With CASE, an update begins with the newest state of that case, and a note, cancel, resolve or renew names it.
 
     The file lies in memory, readable by you alone, and is removed at the end. What was typed is kept as a sealed draft
     in the node from the moment the editor closes until the message is posted.
@@ -33,7 +39,7 @@ def new(invocation: Invocation, kind: str | None, to: tuple[list[str], ...], dra
         draft_id, kind, text = str(draft["draft_id"]), str(draft["kind"]), str(draft["text"])
     else:
         kind = kind or "alert"
-        text = str(invocation.ask("new_template", {"kind": kind}).document["text"])
+        text = str(invocation.ask("new_template", {"kind": kind, "case": case}).document["text"])
     with PrivateFile(text, FORMAT_SUFFIX) as file:
         writing = _Writing(invocation, kind, flat(to), draft_id, file)
         try:
@@ -67,9 +73,10 @@ class _Writing:
             if not text.strip() or text == template:
                 self._invocation.say("nothing was written, nothing was posted")
                 raise click.Abort
-            self._ask_to_whom()
+            if self._kind not in FOLLOWING:  # those go to everyone the case went to
+                self._ask_to_whom()
             try:
-                confirm(self._invocation, content_of(text.encode()), self._to)
+                confirm(self._invocation, "post", {**content_of(text.encode()), "to": self._to})
                 return self._post(text)
             except AnsweredError as error:
                 self._explain(error)
@@ -108,7 +115,7 @@ class _Writing:
         # A draft is posted under its own id: gone on with after a lost answer, it finds itself and is not posted twice.
         arguments: Document = {**content_of(text.encode()), "to": self._to, "id": self._draft_id}
         retry = f"run this again, it cannot post twice: {self._resume()}"
-        status = send(self._invocation, "post", {**arguments, "explain": False, "wait_s": 0, "dry": None}, retry=retry)
+        status = send(self._invocation, "post", {**arguments, "explain": False, "wait_s": 0}, retry=retry)
         self._invocation.ask("draft_delete", {"draft_id": self._draft_id})
         return status
 

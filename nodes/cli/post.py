@@ -1,4 +1,5 @@
-"""The verbs that post: post, update, cancel, resolve, renew, note. Owns the message id, made before anything is sent.
+"""The verbs that post: post, update, cancel, resolve, renew, note. Owns the message id, made before anything is sent,
+and the question before it.
 
 A lost answer can then never become a second message: the same command with the same id finds the first one.
 """
@@ -7,8 +8,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 import click
@@ -39,63 +42,88 @@ def recipients(command: Command) -> Command:
     return click.option("--to", "to", type=Agencies(), multiple=True, metavar="A[,B]", help="Recipients.")(command)
 
 
-def of_the_case(command: Command) -> Command:
-    """`--to` adds to everyone the case went to; `--without` leaves out by name, never silently."""
-    without = click.option(
-        "--without", "without", type=Agencies(), multiple=True, metavar="A[,B]", help="Recipients to leave out."
-    )  # fmt: skip
-    return without(recipients(command))
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How a message is sent: to whom, under which id, how long to wait, whether to ask first."""
+
+    to: list[str]
+    without: list[str]
+    message_id: str | None
+    wait_s: float
+    yes: bool
+
+    def arguments(self) -> Document:
+        """The same as arguments of an operation."""
+        id_ = _given(self.message_id) or str(uuid4())
+        return {"to": self.to, "without": self.without, "id": id_, "wait_s": self.wait_s}
 
 
 def sending(command: Command) -> Command:
-    """`--id` and `--wait`."""
-    command = click.option("--id", "message_id", metavar="UUID", help="The message's id; made unless given.")(command)
-    wait = click.option(
-        "--wait", "wait_s", type=click.FloatRange(0, 3_600), default=0, metavar="S",
-        help="Wait up to S seconds until every recipient has it.",
-    )  # fmt: skip
-    return wait(command)
+    """`--to`, `--without`, `--id`, `--wait` and `--yes`, handed to the command as `how`."""
+
+    @wraps(command)
+    def collected(
+        *,
+        to: tuple[list[str], ...],
+        without: tuple[list[str], ...],
+        message_id: str | None,
+        wait_s: float,
+        yes: bool,
+        **others: Any,
+    ) -> Any:
+        return command(how=Sending(flat(to), flat(without), message_id, wait_s, yes), **others)
+
+    options = (
+        click.option("--id", "message_id", metavar="UUID", help="The message's id; made unless given."),
+        click.option("--yes", is_flag=True, help="Do not ask before posting."),
+        click.option(
+            "--wait",
+            "wait_s",
+            type=click.FloatRange(0, 3_600),
+            default=0,
+            metavar="S",
+            help="Wait up to S seconds until every recipient has it.",
+        ),
+        click.option(
+            "--without",
+            "without",
+            type=Agencies(),
+            multiple=True,
+            metavar="A[,B]",
+            help="Recipients of a case to leave out, by name.",
+        ),
+        recipients,
+    )
+    done: Any = collected
+    for option in options:
+        done = option(done)
+    return cast("Command", done)
 
 
 @click.command
 @click.argument("file")
-@recipients
 @sending
 @click.option("--explain", is_flag=True, help="Post nothing; show what would be sent and what was filled in.")
-@click.option("--yes", is_flag=True, help="Do not ask before posting.")
 @click.pass_obj
 def post(
     invocation: Invocation,
     file: str,
-    to: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
     explain: bool,
-    yes: bool,
 ) -> int:
-    """Post the message in FILE (`-` is standard input), JSON or YAML, to the agencies named."""
-    agencies = flat(to)
-    if not agencies and not explain:
-        raise OperationError(
-            "usage", "to whom? there are no default recipients", "--to AGENCY[,AGENCY]; tocsin peer list"
-        )
-    content = content_of(invocation.read_input(file))
+    """Post the message in FILE (`-` is standard input), JSON or YAML, to the agencies named.
+
+    A message that follows a case (an update, a note, …) goes to everyone the case went to; --to adds.
+    """
+    arguments = {**content_of(invocation.read_input(file)), **how.arguments(), "explain": explain}
     if explain:
-        answer = invocation.ask(
-            "post", {**content, "to": agencies, "id": _given(message_id), "explain": True, "wait_s": 0, "dry": None}
-        )
-        return invocation.show(answer, view_explained)
-    if not yes and invocation.can_ask:
-        confirm(invocation, content, agencies)
-    id_ = _given(message_id) or str(uuid4())
-    arguments = {**content, "to": agencies, "id": id_, "explain": False, "wait_s": wait_s, "dry": None}
-    return send(invocation, "post", arguments, stdin=file == "-")
+        return invocation.show(invocation.ask("post", {**arguments, "wait_s": 0}), view_explained)
+    return ask_and_send(invocation, "post", arguments, yes=how.yes, stdin=file == "-")
 
 
 @click.command
 @click.argument("case")
 @click.argument("file")
-@of_the_case
 @sending
 @click.option("--why", "why", metavar="CODE", help="Why it changed (list L55): new_fact, correction, regrade, …")
 @click.pass_obj
@@ -103,81 +131,73 @@ def update(
     invocation: Invocation,
     case: str,
     file: str,
-    to: tuple[list[str], ...],
-    without: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
     why: str | None,
 ) -> int:
     """Post the complete new state of CASE from FILE. It goes to everyone the case went to; --to adds."""
     content = content_of(invocation.read_input(file))
-    arguments = {"case": case, **content, "why": why, **_address(to, without, message_id, wait_s)}
-    return send(invocation, "update", arguments, stdin=file == "-")
+    arguments = {"case": case, **content, "why": why, **how.arguments()}
+    return ask_and_send(invocation, "update", arguments, yes=how.yes, stdin=file == "-")
 
 
 @click.command
 @click.argument("case")
-@click.option(
-    "--reason", required=True, metavar="CODE", help="Why (list L34c): false_report, duplicate, error_in_alert, …"
-)
+@click.argument("file", required=False)
+@click.option("--reason", metavar="CODE", help="Why (list L34c): false_report, duplicate, error_in_alert, …")
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
-@of_the_case
 @sending
 @click.pass_obj
 def cancel(
     invocation: Invocation,
     case: str,
-    reason: str,
+    file: str | None,
+    reason: str | None,
     text: str | None,
-    to: tuple[list[str], ...],
-    without: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
 ) -> int:
-    """Call the alert of CASE off. Nothing is erased; every holder is told to stop."""
+    """Call the alert of CASE off. Nothing is erased; every holder is told to stop. FILE may hold the full form."""
+    _check_given(file, reason, "--reason")
     arguments = {
         "case": case,
+        **_file(invocation, file),
         "reason": reason,
         "text": invocation.spoken(text),
-        **_address(to, without, message_id, wait_s),
+        **how.arguments(),
     }
-    return send(invocation, "cancel", arguments, stdin=text == "-", said=text)
+    return ask_and_send(invocation, "cancel", arguments, yes=how.yes, stdin="-" in (file, text), said=text)
 
 
 @click.command
 @click.argument("case")
-@click.option(
-    "--outcome", required=True, metavar="CODE", help="How it ended (list L34r): rescued, found_safe, released_paid, …"
-)
+@click.argument("file", required=False)
+@click.option("--outcome", metavar="CODE", help="How it ended (list L34r): rescued, found_safe, released_paid, …")
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
-@of_the_case
 @sending
 @click.pass_obj
 def resolve(
     invocation: Invocation,
     case: str,
-    outcome: str,
+    file: str | None,
+    outcome: str | None,
     text: str | None,
-    to: tuple[list[str], ...],
-    without: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
 ) -> int:
-    """Close CASE with its outcome."""
+    """Close CASE with its outcome. FILE holds the full form, if given: victims, arrests, needs abroad."""
+    _check_given(file, outcome, "--outcome")
     arguments = {
         "case": case,
+        **_file(invocation, file),
         "outcome": outcome,
         "text": invocation.spoken(text),
-        **_address(to, without, message_id, wait_s),
+        **how.arguments(),
     }
-    return send(invocation, "resolve", arguments, stdin=text == "-", said=text)
+    return ask_and_send(invocation, "resolve", arguments, yes=how.yes, stdin="-" in (file, text), said=text)
 
 
 @click.command
 @click.argument("case")
 @click.option("--until", required=True, metavar="T", help="New end: a time with its offset, or a distance such as 7d.")
 @click.option("--necessity", metavar="T|-", help="Why it is still needed; `-` reads standard input.")
-@of_the_case
 @sending
 @click.pass_obj
 def renew(
@@ -185,10 +205,7 @@ def renew(
     case: str,
     until: str,
     necessity: str | None,
-    to: tuple[list[str], ...],
-    without: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
 ) -> int:
     """Let the alert of CASE run longer, at most 30 days from now."""
     end = parse_time("--until", until, datetime.now(UTC), past=False)
@@ -196,29 +213,34 @@ def renew(
         "case": case,
         "until": end,
         "necessity": invocation.spoken(necessity),
-        **_address(to, without, message_id, wait_s),
+        **how.arguments(),
     }
-    return send(invocation, "renew", arguments, stdin=necessity == "-", said=necessity)
+    return ask_and_send(invocation, "renew", arguments, yes=how.yes, stdin=necessity == "-", said=necessity)
 
 
 @click.command
 @click.argument("case")
 @click.argument("text")
-@of_the_case
 @sending
 @click.pass_obj
 def note(
     invocation: Invocation,
     case: str,
     text: str,
-    to: tuple[list[str], ...],
-    without: tuple[list[str], ...],
-    message_id: str | None,
-    wait_s: float,
+    how: Sending,
 ) -> int:
     """Add a note to CASE. TEXT `-` reads standard input, which leaves no trace in the shell's history."""
-    arguments = {"case": case, "text": invocation.spoken(text), **_address(to, without, message_id, wait_s)}
-    return send(invocation, "note", arguments, stdin=text == "-", said=text)
+    arguments = {"case": case, "text": invocation.spoken(text), **how.arguments()}
+    return ask_and_send(invocation, "note", arguments, yes=how.yes, stdin=text == "-", said=text)
+
+
+def ask_and_send(
+    invocation: Invocation, verb: str, arguments: Document, *, yes: bool, stdin: bool, said: str | None = None
+) -> int:
+    """One screen and a question, where a person is there to answer; then as `send`."""
+    if not yes and invocation.can_ask:
+        confirm(invocation, verb, arguments)
+    return send(invocation, verb, arguments, stdin=stdin, said=said)
 
 
 def send(
@@ -237,17 +259,34 @@ def send(
     return invocation.show(answer, view_posted)
 
 
-def confirm(invocation: Invocation, content: Document, to: list[str]) -> None:
+def confirm(invocation: Invocation, verb: str, arguments: Document) -> None:
     """One screen: to whom, what they will see, until when. Raises click.Abort unless a person says yes."""
-    answer = invocation.ask("preview", {**content, "to": to})
+    asked = {name: value for name, value in arguments.items() if name not in ("id", "wait_s", "explain")}
+    answer = invocation.ask("preview", {**asked, "verb": verb})
     page = invocation.page()
-    view_confirm(answer.document, _as_written(content), page)
+    options = {name: value for name, value in asked.items() if name in _SAID and value is not None}
+    view_confirm(answer.document, {**_as_written(asked), **options}, page)
     invocation.print_page(page)
     if any(recipient.get("allowed") is not True for recipient in answer.document.get("would_send", [])):
         return  # the node says it better than a question would: nothing is posted, and why
     if invocation.question("Post it? [y/N] ").lower() not in ("y", "yes"):
         invocation.say("nothing was posted")
         raise click.Abort
+
+
+# Options of a verb that say something, under their names in the message.
+_SAID = ("reason", "outcome", "text", "why", "necessity")
+
+
+def _check_given(file: str | None, code: str | None, option: str) -> None:
+    if file is None and code is None:
+        raise OperationError(
+            "usage", f"neither {option} nor a file is given", f"{option} CODE, or a FILE in the full form"
+        )
+
+
+def _file(invocation: Invocation, file: str | None) -> Document:
+    return {} if file is None else content_of(invocation.read_input(file))
 
 
 def content_of(data: bytes) -> Document:
@@ -261,12 +300,6 @@ def content_of(data: bytes) -> Document:
 def flat(to: tuple[list[str], ...]) -> list[str]:
     """Agencies of all `--to` options, each once, in the order given."""
     return list(dict.fromkeys(agency for agencies in to for agency in agencies))
-
-
-def _address(
-    to: tuple[list[str], ...], without: tuple[list[str], ...], message_id: str | None, wait_s: float
-) -> Document:
-    return {"to": flat(to), "without": flat(without), "id": _given(message_id) or str(uuid4()), "wait_s": wait_s}
 
 
 def _given(message_id: str | None) -> str | None:
@@ -284,6 +317,6 @@ def _as_written(content: Document) -> Document:
     from exchange.alerts.problems import InvalidAlert
 
     try:
-        return parse_input((content["content"] or "").encode())
+        return parse_input((content.get("content") or "").encode())
     except InvalidAlert:
         return {}

@@ -50,7 +50,7 @@ def test_post_sends_the_file_as_it_is_and_an_id_of_its_own(node: RecordedNode, t
     assert asked["content"] == Path(alert).read_text(encoding="utf-8")
     assert asked["to"] == ["bka.de", "ponal.co"]
     assert UUID(asked["id"]).version == 4
-    assert (asked["explain"], asked["wait_s"], asked["dry"], asked["content_base64"]) == (False, 0, None, None)
+    assert (asked["explain"], asked["wait_s"], asked["without"], asked["content_base64"]) == (False, 0, [], None)
 
 
 def test_two_posts_never_share_an_id(node: RecordedNode, tocsin: Operator, alert: str) -> None:
@@ -83,10 +83,24 @@ def test_standard_input_is_a_file_too(node: RecordedNode, tocsin: Operator, monk
 
 
 def test_there_are_no_default_recipients(node: RecordedNode, tocsin: Operator, alert: str) -> None:
-    said = tocsin("post", alert, "--json")
-    assert (said.exit, said.json["error"]["code"]) == (2, "usage")
+    node.answers("post", posted())
+    assert tocsin("post", alert).exit == 0  # the node knows whether it follows a case, and refuses what does not
+    assert node.asked("post")["to"] == []
+    node.requests.clear()
     assert tocsin("post", alert, "--to", ",", "--json").exit == 2
     assert node.requests == []
+
+
+@pytest.mark.parametrize(("verb", "option"), [("cancel", "--reason"), ("resolve", "--outcome")])
+def test_a_closing_verb_needs_its_code_or_a_file(
+    node: RecordedNode, tocsin: Operator, alert: str, verb: str, option: str
+) -> None:
+    said = tocsin(verb, CASE_ID, "--json")
+    assert (said.exit, said.json["error"]["code"], node.requests) == (2, "usage", [])
+    assert option in said.json["error"]["message"]
+    node.answers(verb, posted())
+    assert tocsin(verb, CASE_ID, alert).exit == 0
+    assert node.asked(verb)["content"] == Path(alert).read_text()
 
 
 def test_explain_posts_nothing(node: RecordedNode, tocsin: Operator, alert: str) -> None:
@@ -315,7 +329,7 @@ def test_track_for_a_person_asks_why_too_and_for_a_program_does_not(node: Record
     node.answers("track", posted(recipient("bka.de", "stored")))
     node.answers("why", EXAMPLES["why"])
     said = tocsin("track", "567890ab")
-    assert EXAMPLES["why"]["recipients"][0]["next_step"] in said.out
+    assert EXAMPLES["why"]["recipients"][0]["next_step"].replace("tocsin", tocsin.program) in said.out
     assert [name for name, _ in node.requests] == ["track", "why"]
     node.requests.clear()
     check_document("track", tocsin("track", "567890ab", "--json").json)

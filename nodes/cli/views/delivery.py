@@ -56,8 +56,11 @@ def view_confirm(document: Document, written: Document, page: Page) -> None:
     if status not in ("", "actual"):
         page.banner(word(STATUSES, status))
     page.field("message", text(document, "precedence").upper(), " ", _kind(document))
-    page.field("case", text(content, "case_id"))
+    page.field("case", text(content, "case_id") or text(document, "case_id"))
     page.field("summary", text(content, "summary"))
+    page.field("reason", label("L34c", text(content, "reason")))
+    page.field("outcome", label("L34r", text(content, "outcome")))
+    page.field("says", text(content, "text") or text(content, "necessity"))
     tlp, may = text(content, "handling", "tlp"), text(content, "handling", "permitted_actions")
     page.field("handling", (f"TLP:{tlp}: ", label("L49", tlp)) if tlp else "")
     page.field("they may", label("L50", may))

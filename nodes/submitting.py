@@ -1,0 +1,430 @@
+"""From what a caller hands in to a durable message and its answer. Owns the steps every posting verb goes through; what
+each verb fills in for the analyst is `speaking` and `following`.
+
+Many messages go through together: each step is done for all of them, and all share one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from exchange.alerts import (
+    Completed,
+    Defaults,
+    DutyContact,
+    InvalidAlert,
+    MarkingContradiction,
+    Originator,
+    complete,
+    parse_input,
+)
+from exchange.envelope import padded_size
+from exchange.errors import RefusalError
+from keys.errors import EncodingError
+from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
+from keys.randomness import new_message_id
+from nodes.config import NodeConfig
+from nodes.errors import NodeError, OperationError, Problem
+from nodes.events import Events, RecipientMoved
+from nodes.gathering import Gathering
+from nodes.identity import Identity
+from nodes.local_api import Answer
+from nodes.posting import Posting, Prepared, too_large_to_seal
+from nodes.reading import Document, Reading, settled, timestamp, wait_exit
+from nodes.store.contract import MessageRow, OperatorRow, PutMeta, StoreConflictError
+from nodes.vault import Vault
+
+MAX_WAIT_S = 3_600.0
+# Messages of a batch that are worked on before others get a turn: about two milliseconds.
+SLICE = 16
+# Messages of several callers that share a commit, at most.
+TOGETHER = 64
+# JSON of this size is read in the time that a turn through another thread costs.
+PARSED_AT_ONCE = 16_384
+
+
+class CaseNumbers:
+    """Draws case ids of this agency: PREFIX/YEAR/000017. A number lost with a failed post stays a gap."""
+
+    def __init__(self, prefix: str, last: dict[int, int]) -> None:
+        self.prefix = prefix
+        self._last = last
+
+    def next(self, year: int) -> str:
+        """The case id that would be drawn."""
+        return f"{self.prefix}/{year}/{self._last.get(year, 0) + 1:06d}"
+
+    def draw(self, year: int) -> tuple[str, PutMeta]:
+        """The next case id and the row that remembers it."""
+        case_id = self.next(year)
+        self._last[year] = number = self._last.get(year, 0) + 1
+        return case_id, PutMeta(f"case/{year}", number.to_bytes(8, "big"))
+
+
+@dataclass(slots=True)
+class Submission:
+    """One message on its way: what was asked, and what it came to so far, which is one of the last three."""
+
+    caller: OperatorRow
+    args: Document
+    recipients: list[AgencyId]
+    message_id: MessageId
+    digest: str  # of the input and the recipients: a repeat with the same id must bring the same
+    text: bytes = b""
+    tree: Document = field(default_factory=dict)
+    number: PutMeta | None = None  # of the case, if the node drew it
+    completed: Completed | None = None
+    prepared: Prepared | None = None
+    earlier: MessageRow | None = None
+    error: NodeError | None = None
+
+
+class Submitting:
+    """Takes submissions from text to their answers."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        config: NodeConfig,
+        posting: Posting,
+        reading: Reading,
+        vault: Vault,
+        events: Events,
+        cases: CaseNumbers,
+        clock: Callable[[], int],
+        check_writable: Callable[[str], None],
+    ) -> None:
+        self._identity = identity
+        self._config = config
+        self._posting = posting
+        self._reading = reading
+        self._vault = vault
+        self._events = events
+        self._cases = cases
+        self._clock = clock
+        self.check_writable = check_writable
+        self._turn = asyncio.Lock()
+        self._together = Gathering(self._post, TOGETHER, at_once=2)
+
+    # --- steps
+
+    async def read(self, caller: OperatorRow, args: Document) -> Submission:
+        """What the arguments ask for. Raises OperationError for what names no message.
+
+        A text that cannot be read is the submission's own error: its id may be that of an earlier post.
+        """
+        text = content_of(args)
+        left_out = agencies_of(args.get("without"))
+        recipients = [agency for agency in agencies_of(args.get("to")) if agency not in left_out]
+        digest = sha256(text + b"\0" + ",".join(recipients).encode()).hexdigest()
+        submission = Submission(caller, args, recipients, message_id_of(args), digest, text)
+        try:
+            submission.tree = await parsed(text)
+        except OperationError as error:
+            submission.error = error
+        return submission
+
+    async def post(self, submission: Submission) -> None:
+        """Take one submission to its end, together with others that come meanwhile."""
+        await self._together.ask(submission)
+
+    async def post_many(self, submissions: Sequence[Submission]) -> None:
+        """Take several to their end, in one commit."""
+        await self._post(submissions)
+
+    async def _post(self, submissions: Sequence[Submission]) -> Sequence[None]:
+        fresh = await self._fresh(submissions)
+        # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
+        # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
+        # message, since a step that is repeated finds its code in the processor's cache: half the time.
+        async with self._turn if len(fresh) > 1 else nullcontext():
+            for step in (self._complete, self._seal):
+                for first in range(0, len(fresh), SLICE):
+                    for submission in fresh[first : first + SLICE]:
+                        step(submission)
+                    if len(fresh) > 1:
+                        await asyncio.sleep(0)
+        await self.commit(fresh)
+        return [None] * len(submissions)
+
+    async def _fresh(self, submissions: Sequence[Submission]) -> list[Submission]:
+        """Those whose id is new; each other one gets its earlier message, or its error."""
+        earlier = await self._posting.earlier([(one.message_id, one.digest) for one in submissions])
+        fresh = []
+        for submission, found in zip(submissions, earlier, strict=True):
+            if found is None:
+                fresh.append(submission)
+            elif isinstance(found, OperationError):
+                submission.error = found
+            else:
+                submission.earlier = found
+        return fresh
+
+    async def is_repeated(self, submission: Submission) -> bool:
+        """True if its id was posted before with the same input. Raises OperationError(id_reused)."""
+        fresh = await self._fresh([submission])
+        if submission.error is not None:
+            raise submission.error
+        return not fresh
+
+    def _complete(self, submission: Submission) -> None:
+        """What is wrong with a submission is its own error and nobody else's."""
+        if submission.error is not None:
+            return
+        try:
+            if not submission.recipients:
+                raise OperationError(
+                    "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
+                )
+            case_id = submission.tree.get("case_id")
+            if not case_id:
+                case_id, submission.number = self._cases.draw(self._year())
+            defaults = self.defaults(submission.caller.ref, submission.message_id, str(case_id))
+            submission.completed = completed(submission.tree, defaults)
+            self.check_writable(submission.completed.headline.precedence)
+        except NodeError as error:
+            submission.error = error
+
+    def _seal(self, submission: Submission) -> None:
+        if submission.error is not None or submission.completed is None:
+            return
+        try:
+            self.seal(submission)
+        except NodeError as error:
+            submission.error = error
+
+    def seal(self, submission: Submission, leave_out: str = "--to") -> None:
+        """Seal what is complete. Raises OperationError when one recipient may not have it; see Posting.prepare."""
+        if submission.completed is None:
+            raise RuntimeError("a submission is completed before it is sealed")
+        submission.prepared = self._posting.prepare(
+            submission.completed,
+            submission.recipients,
+            input_sha256=submission.digest,
+            extra_ops=() if submission.number is None else (submission.number,),
+            audit=self.audit(submission.caller, "disclosure", submission.message_id, submission.recipients),
+            leave_out=leave_out,
+        )
+
+    async def commit(self, submissions: Sequence[Submission]) -> None:
+        """All that are sealed, in one commit. If an id was taken in the meantime (a lost answer, two shells at once),
+        one by one: the second finds the first.
+        """
+        ready = [one for one in submissions if one.prepared is not None]
+        if not ready:
+            return
+        try:
+            await self._posting.commit([one.prepared for one in ready if one.prepared is not None])
+        except StoreConflictError as conflict:
+            if len(ready) > 1:
+                for submission in ready:
+                    await self.commit([submission])
+                return
+            (submission,) = ready
+            submission.prepared = None
+            await self._fresh([submission])
+            if submission.earlier is None and submission.error is None:
+                submission.error = conflict
+        except NodeError as error:
+            for submission in ready:
+                submission.prepared, submission.error = None, error
+
+    # --- answers
+
+    async def outcome(self, submission: Submission) -> Answer:
+        """The answer of a submission that has come to its end. Raises its error."""
+        if submission.earlier is not None:
+            return await self.answer(submission.earlier, submission.args, repeated=True)
+        if submission.prepared is not None:
+            return await self.answer(submission.prepared.row, submission.args, prepared=submission.prepared)
+        raise submission.error or OperationError(
+            "internal", "this post came to nothing", "report it with the node's log"
+        )
+
+    async def answer(
+        self, row: MessageRow, args: Document, *, repeated: bool = False, prepared: Prepared | None = None
+    ) -> Answer:
+        """P of a message, at once or when every recipient has it (`wait_s`)."""
+        wait_s = min(float(args.get("wait_s") or 0), MAX_WAIT_S)
+        if wait_s <= 0:
+            if prepared is not None:  # what was just written need not be read
+                return Answer(self._reading.posted(row, prepared.headline, prepared.recipients))
+            return Answer(await self._reading.message(row, repeated=repeated))
+        with self._events.listen() as news:
+            try:
+                async with asyncio.timeout(wait_s):
+                    document = await self._reading.message(row, repeated=repeated)
+                    while not settled(document["recipients"]):
+                        event = await news.get()
+                        if isinstance(event, RecipientMoved) and event.message_id == row.message_id:
+                            document = await self._reading.message(row, repeated=repeated)
+            except TimeoutError:
+                document = await self._reading.message(row, repeated=repeated)
+        return Answer(document, wait_exit(document["recipients"]))
+
+    def explain_new(self, submission: Submission) -> Answer:
+        """What posting a message that opens a case, or stands alone, would do. Raises OperationError."""
+        if submission.error is not None:
+            raise submission.error
+        case_id = str(submission.tree.get("case_id") or self._cases.next(self._year()))
+        defaults = self.defaults(submission.caller.ref, submission.message_id, case_id)
+        return self.explain(completed(submission.tree, defaults), submission.recipients)
+
+    def explain(self, message: Completed, recipients: Sequence[AgencyId]) -> Answer:
+        """What posting this would do, and with whom. Raises OperationError(too_large)."""
+        headline = message.headline
+        decisions = self._posting.decisions(message, recipients, self._clock())
+        try:
+            size = padded_size(message.content)
+        except RefusalError as error:
+            raise too_large_to_seal() from error
+        document: Document = {
+            "v": 1,
+            "message_id": None,
+            "case_id": headline.case_id,
+            "kind": headline.kind,
+            "revision": headline.revision,
+            "precedence": headline.precedence,
+            "posted_at": None,
+            "content_sha256": sha256(message.content).hexdigest(),
+            "repeated": False,
+            "recipients": [],
+            "would_send": [
+                {
+                    "agency": decision.agency,
+                    "allowed": decision.allowed,
+                    "reason": None if decision.bar is None else decision.bar.value,
+                    "via": [],
+                    "view": "full",
+                    "size": size,
+                }
+                for decision in decisions
+            ],
+            "defaulted": list(message.defaulted),
+            "expires_at": timestamp(headline.expires_at_ms),
+        }
+        return Answer(document)
+
+    # --- what the node knows
+
+    def defaults(self, officer: str, message_id: MessageId, case_id: str) -> Defaults:
+        """What the node fills into a message of this officer."""
+        config = self._config
+        return Defaults(
+            originator=Originator(
+                agency_id=self._identity.agency,
+                country=config.country,
+                agency_name=config.name,
+                unit=config.unit,
+                officer_ref=officer or "node",
+                duty_contact=DutyContact(
+                    phone=config.contact, secure_address=None, languages=tuple(config.languages), available_24x7=True
+                ),
+            ),
+            languages=tuple(config.languages),
+            legal_basis=tuple(config.legal_basis),
+            now_ms=self._clock(),
+            message_id=format_uuid(message_id),
+            case_id=case_id,
+        )
+
+    def audit(
+        self, caller: OperatorRow, operation: str, message_id: MessageId, to: Sequence[AgencyId]
+    ) -> tuple[bytes, ...]:
+        """The entry of the audit log: who did what with a message, towards whom."""
+        body = {
+            "operation": operation,
+            "who": caller.ref,
+            "at": self._clock(),
+            "message_id": format_uuid(message_id),
+            "to": list(to),
+        }
+        return (self._vault.audit_entry(body),)
+
+    def test_case(self) -> str:
+        """The case that line tests stand in."""
+        return f"{self._cases.prefix}/{self._year()}/TEST"
+
+    def _year(self) -> int:
+        return int(str(timestamp(self._clock()))[:4])
+
+
+def content_of(args: Document) -> bytes:
+    """The bytes an analyst handed in; empty when there are none."""
+    if args.get("content_base64") is not None:
+        return base64.b64decode(str(args["content_base64"]))
+    return str(args.get("content") or "").encode()
+
+
+def message_id_of(args: Document) -> MessageId:
+    """The id the caller made, or a fresh one. Raises OperationError(usage)."""
+    given = args.get("id")
+    if not given:
+        return new_message_id()
+    try:
+        return MessageId(parse_uuid(str(given)))
+    except EncodingError as error:
+        raise OperationError(
+            "usage", f"{given!r} is no message id", "a UUID, for example 0193a5b2-7c1e-4d3a-9f00-1234567890ab"
+        ) from error
+
+
+def agencies_of(given: Any) -> list[AgencyId]:
+    """Agencies as a list or separated by commas, each once. Raises OperationError(unknown_agency)."""
+    names = given if isinstance(given, list) else str(given or "").split(",")
+    return list(dict.fromkeys(agency_of(name) for name in names if str(name).strip()))
+
+
+def agency_of(name: Any) -> AgencyId:
+    """One agency. Raises OperationError(unknown_agency)."""
+    try:
+        return parse_agency_id(str(name or "").strip().lower())
+    except EncodingError as error:
+        raise OperationError(
+            "unknown_agency", f"{name!r} is no agency id", "for example bka.de; tocsin peer list shows them"
+        ) from error
+
+
+async def parsed(text: bytes) -> Document:
+    """The tree of an analyst's text. Raises OperationError."""
+    try:
+        if len(text) <= PARSED_AT_ONCE and text.lstrip().startswith(b"{"):
+            return parse_input(text)
+        return await asyncio.to_thread(parse_input, text)  # 256 KiB of YAML take seconds
+    except InvalidAlert as error:
+        raise invalid(error) from error
+
+
+def completed(tree: Document, defaults: Defaults) -> Completed:
+    """The message a tree means. Raises OperationError with all its problems."""
+    try:
+        return complete(tree, defaults)
+    except InvalidAlert as error:
+        raise invalid(error) from error
+
+
+def invalid(error: InvalidAlert) -> OperationError:
+    """A document's problems as the operator's error."""
+    problems = tuple(Problem(p.path, p.rule, p.message, p.example) for p in error.problems)
+    if isinstance(error, MarkingContradiction):
+        return OperationError(
+            "marking_contradiction",
+            "the handling markings contradict each other; nothing was posted",
+            "mend the fields below",
+            problems,
+        )
+    code = "too_large" if any(problem.rule == "too_large" for problem in problems) else "invalid_alert"
+    number = len(problems)
+    return OperationError(
+        code,
+        f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted",
+        "mend the fields below and post again",
+        problems,
+    )
