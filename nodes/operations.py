@@ -100,6 +100,7 @@ class Operations:
             "ack": self._ack,
             "resend": speaking.resend,
             "inbox": self._inbox,
+            "sent": self._sent,
             "show": self._show,
             "track": self._track,
             "why": self._why,
@@ -169,6 +170,12 @@ class Operations:
         limit = int(args["limit"]) if args.get("limit") else None
         return Answer(
             await self._reading.inbox(since=since, limit=limit, unacknowledged=bool(args.get("unacknowledged")))
+        )
+
+    async def _sent(self, caller: OperatorRow, args: Document) -> Answer:
+        limit = int(args["limit"]) if args.get("limit") else None
+        return Answer(
+            await self._reading.sent(since=_time(args.get("since")), limit=limit, waiting=bool(args.get("waiting")))
         )
 
     async def _show(self, caller: OperatorRow, args: Document) -> Answer:

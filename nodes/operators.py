@@ -20,7 +20,7 @@ class Role(StrEnum):
 
 ALL_ROLES = tuple(Role)
 _SPEAKING = "post preview update cancel resolve renew note ack resend stream drafts draft_save draft_show draft_delete"
-_READING = "inbox show watch new_template notice_test"
+_READING = "inbox sent show watch new_template notice_test"
 _FOLLOWING = "track why"
 _PROVING = "evidence_export log_verify"
 _RULING = (

@@ -120,6 +120,11 @@ class Peer:
         return self.profile.endpoints if self.profile is not None else ()
 
     @property
+    def listens(self) -> bool:
+        """False for one whose profile names no address: only its own calls reach it."""
+        return self.profile is None or bool(self.profile.endpoints)
+
+    @property
     def tls_roots(self) -> tuple[bytes, ...]:
         """DER roots of its gateways."""
         return tuple(dict.fromkeys(gateway.tls_root for gateway in self.anchor.body.gateways))

@@ -31,6 +31,7 @@ ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
+SENT_UNLESS_SAID = 100  # each of them costs a read of its own
 
 
 def timestamp(ms: int | None) -> str | None:
@@ -204,10 +205,10 @@ class Reading:
         line = peer.line
         if line.bar == "peer_does_not_trust_us":
             return "peer_does_not_trust_us"
+        if line.bar == "unreachable" or not peer.listens:
+            return "unreachable"
         if line.reachable is None and not line.failures:
             return "connecting"
-        if line.bar == "unreachable":
-            return "unreachable"
         if line.failures:
             return "backoff"
         if not row.sealed and choose_key(list(peer.epoch_keys.values()), now) is None:
@@ -231,13 +232,14 @@ class Reading:
             name = agency if peer is None else peer.row.name
             phone = None if peer is None or peer.profile is None else peer.profile.contact
             line_failures = 0 if peer is None else peer.line.failures
+            listens = peer is None or peer.listens
             recipients.append(
                 {
                     "agency": agency,
                     "state": document["state"],
                     "reason": document["reason"],
-                    "sentence": waiting_sentence(name, document),
-                    "next_step": next_step(agency, phone, document, format_uuid(row.message_id)),
+                    "sentence": waiting_sentence(name, document, listens=listens),
+                    "next_step": next_step(agency, phone, document, format_uuid(row.message_id), listens=listens),
                     "next_attempt_at": document["next_attempt_at"],
                     "attempts": max(line_failures, rows[agency].attempts),
                 }
@@ -264,6 +266,19 @@ class Reading:
                 threads[row.case_tag] = await self._thread(row)
             said = acks.get((row.sender, row.message_id), [])
             documents.append(_inbox_entry(row, headline, said, threads[row.case_tag]))
+        return {"v": 1, "messages": documents}
+
+    async def sent(self, *, since: int | None, limit: int | None, waiting: bool) -> Document:
+        """P of messages of ours, newest first. `waiting`: only those that somebody does not have yet."""
+        documents = []
+        for row in await self._store.sent(since, limit or SENT_UNLESS_SAID):
+            headline = self._vault.headline(row)
+            if headline is None:
+                continue
+            document = {**await self.message(row), "summary": headline.summary}
+            states = {State(recipient["state"]) for recipient in document["recipients"]}
+            if not waiting or states & {State.QUEUED, State.IN_CUSTODY}:
+                documents.append(document)
         return {"v": 1, "messages": documents}
 
     async def inbox_entry(self, row: MessageRow) -> Document:

@@ -14,7 +14,7 @@ _WAITING: Mapping[str, str] = {
     "anchor_expired": "The card of {name} has expired; only flash and immediate messages still go.",
     "disk_low": "This node's disk is nearly full.",
     "peer_does_not_trust_us": "{name} answers, but does not trust this agency. This is not a network fault.",
-    "connecting": "The first contact with {name} is being made.",
+    "connecting": "It is on its way to {name}: the line is being used or made.",
     "unreachable": "{name} cannot be reached over the network.",
     "backoff": "The last attempts to reach {name} failed; the next is scheduled.",
     "no_epoch_key": "{name} has not yet sent a key to seal to.",
@@ -50,9 +50,11 @@ _STATES: Mapping[str, str] = {
 }
 
 
-def waiting_sentence(name: str, recipient: Mapping[str, Any]) -> str:
-    """One sentence about one recipient (an R document)."""
+def waiting_sentence(name: str, recipient: Mapping[str, Any], *, listens: bool = True) -> str:
+    """One sentence about one recipient (an R document). `listens`: whether it has told us an address to call."""
     state, reason = recipient["state"], recipient["reason"]
+    if state == "queued" and reason == "unreachable" and not listens:
+        return f"{name} listens nowhere: this node cannot call it."
     if state == "queued":
         return _WAITING.get(reason or "", "Queued for {name}.").format(name=name)
     if state == "refused":
@@ -61,28 +63,32 @@ def waiting_sentence(name: str, recipient: Mapping[str, Any]) -> str:
     return _STATES[state].format(name=name)
 
 
-def next_step(agency: str, phone: str | None, recipient: Mapping[str, Any], message_id: str) -> str:
+_WAITING_STEPS: Mapping[str, str] = {
+    "peer_pending": "compare the safety code by phone, then: tocsin peer add CARD --code CODE (for {agency})",
+    "peer_suspended": "tocsin peer resume {agency}",
+    "peer_does_not_trust_us": "{call}: ask them to confirm or resume our card",
+    "not_trusted": "{call}: ask them to confirm or resume our card",
+    "disk_low": "free disk space; receipts, cancels and flash still pass",
+    "unreachable": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
+    "backoff": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
+    "from_future": "check this machine's clock (tocsin doctor)",
+    "silent": "{call}: it needs an address that others can reach (listen and endpoint in its node.toml)",
+}
+_STEPS: Mapping[str, str] = {
+    "refused": "{call}; then: tocsin resend {message_id} --to {agency}",
+    "expired": "{call}; then: tocsin resend {message_id} --to {agency}",
+    "stored": "{call} if it is urgent: nobody has looked yet",
+}
+
+
+def next_step(
+    agency: str, phone: str | None, recipient: Mapping[str, Any], message_id: str, *, listens: bool = True
+) -> str:
     """What to do about it, as a command or a phone call."""
     state, reason = recipient["state"], recipient["reason"]
-    call = f"call {phone}" if phone else "call their duty desk"
+    step = _STEPS.get(state, "nothing to do")
     if state == "queued":
-        match reason:
-            case "peer_pending":
-                return f"compare the safety code by phone, then: tocsin peer add CARD --code CODE (for {agency})"
-            case "peer_suspended":
-                return f"tocsin peer resume {agency}"
-            case "peer_does_not_trust_us" | "not_trusted":
-                return f"{call}: ask them to confirm or resume our card"
-            case "disk_low":
-                return "free disk space; receipts, cancels and flash still pass"
-            case "unreachable" | "backoff":
-                return f"nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}"
-            case "from_future":
-                return "check this machine's clock (tocsin doctor)"
-            case _:
-                return f"nothing to do; tocsin doctor {agency} tests the line"
-    if state in ("refused", "expired"):
-        return f"{call}; then: tocsin resend {message_id} --to {agency}"
-    if state == "stored":
-        return f"{call} if it is urgent: nobody has looked yet"
-    return "nothing to do"
+        known = "silent" if reason == "unreachable" and not listens else reason or ""
+        step = _WAITING_STEPS.get(known, "nothing to do; tocsin doctor {agency} tests the line")
+    call = f"call {phone}" if phone else "call their duty desk"
+    return step.format(agency=agency, call=call, message_id=message_id)

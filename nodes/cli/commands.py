@@ -59,6 +59,7 @@ COMMANDS: Tree = {
     "new": Entry("nodes.cli.new:new", "Write a message in your editor and post it."),
     "drafts": Entry("nodes.cli.new:drafts", "List, show or delete drafts."),
     "inbox": Entry("nodes.cli.read:inbox", "List what was received."),
+    "sent": Entry("nodes.cli.follow:sent", "List what was posted, and who has it."),
     "show": Entry("nodes.cli.read:show", "Show a message or a case."),
     "watch": Entry("nodes.cli.read:watch", "Print what arrives, as it arrives."),
     "ack": Entry("nodes.cli.read:ack", "Accept, reject or report on a message received."),

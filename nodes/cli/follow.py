@@ -1,14 +1,28 @@
-"""The verbs that follow a message of ours: track, why, resend."""
+"""The verbs that follow messages of ours: sent, track, why, resend."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import click
 
 from nodes.cli.client import Document
 from nodes.cli.invocation import Invocation
 from nodes.cli.page import Page
+from nodes.cli.times import parse_time
 from nodes.cli.views.cases import view_case_tracked
-from nodes.cli.views.delivery import steps_of, view_posted, view_track, view_why
+from nodes.cli.views.delivery import steps_of, view_posted, view_sent, view_track, view_why
+
+
+@click.command
+@click.option("--waiting", is_flag=True, help="Only what somebody does not have yet.")
+@click.option("--since", metavar="T", help="Posted since: a time with its offset, or a distance such as 24h.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the newest; 100 unless given.")
+@click.pass_obj
+def sent(invocation: Invocation, waiting: bool, since: str | None, limit: int | None) -> int:
+    """List what was posted here, newest first, and where each recipient stands."""
+    after = None if since is None else parse_time("--since", since, datetime.now(UTC), past=True)
+    return invocation.show(invocation.ask("sent", {"waiting": waiting, "since": after, "limit": limit}), view_sent)
 
 
 @click.command

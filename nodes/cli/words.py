@@ -40,7 +40,7 @@ REASONS: Mapping[str, str] = {
     "anchor_expired": "its card has expired",
     "disk_low": "our disk is nearly full",
     "peer_does_not_trust_us": "IT DOES NOT TRUST US: telephone, this is no network fault",
-    "connecting": "first contact",
+    "connecting": "on its way",
     "unreachable": "cannot be reached",
     "backoff": "failed, will be tried again",
     "no_epoch_key": "it has sent no key to seal to yet",

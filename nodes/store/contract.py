@@ -587,6 +587,9 @@ class Store(Protocol):
         `unacknowledged`: only those with fewer than two acks of ours.
         """
 
+    async def sent(self, since: int | None, limit: int) -> list[MessageRow]:
+        """Shown messages of ours posted at `since` or later, newest first by (at, seq)."""
+
     async def shown_after(self, seq: int, limit: int) -> list[MessageRow]:
         """Shown messages of both directions with a higher seq, ascending: for watch."""
 

@@ -252,6 +252,14 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda row: (row.at, row.seq), reverse=True)[: max(limit, 0)]
 
+    async def sent(self, since: int | None, limit: int) -> list[MessageRow]:
+        rows = [
+            row
+            for row in self._tables.messages.values()
+            if row.shown and row.direction is Direction.OUT and row.at >= (since or 0)
+        ]
+        return sorted(rows, key=lambda row: (-row.at, -row.seq))[: max(limit, 0)]
+
     async def shown_after(self, seq: int, limit: int) -> list[MessageRow]:
         found = [row for row in self._tables.messages.values() if row.shown and row.seq > seq]
         return found[: max(limit, 0)]

@@ -231,6 +231,15 @@ def inbox(connection: sqlite3.Connection, since: int | None, limit: int, unackno
     return [_message(row) for row in rows]
 
 
+def sent(connection: sqlite3.Connection, since: int | None, limit: int) -> list[MessageRow]:
+    """See Store.sent."""
+    rows = connection.execute(
+        f"{_MESSAGE} WHERE m.direction = 'out' AND m.shown = 1 AND m.at >= ? ORDER BY m.at DESC, m.seq DESC LIMIT ?",
+        (0 if since is None else since, max(limit, 0)),
+    )
+    return [_message(row) for row in rows]
+
+
 def shown_after(connection: sqlite3.Connection, seq: int, limit: int) -> list[MessageRow]:
     """See Store.shown_after."""
     rows = connection.execute(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nodes.cli.page import Page
 from nodes.cli.views.cases import view_case, view_case_tracked
-from nodes.cli.views.delivery import view_confirm, view_explained, view_posted, view_track, view_why
+from nodes.cli.views.delivery import view_confirm, view_explained, view_posted, view_sent, view_track, view_why
 from nodes.cli.views.drafts import view_draft, view_drafts
 from nodes.cli.views.evidence import view_exported, view_verified
 from nodes.cli.views.inbox import view_ack, view_arrival, view_inbox
@@ -43,6 +43,7 @@ VIEWS: dict[str, View] = {
     "peer": view_peer,
     "peer_list": view_peers,
     "post": view_posted,
+    "sent": view_sent,
     "show": view_message,
     "status": view_status,
     "track": view_track,

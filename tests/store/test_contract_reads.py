@@ -292,6 +292,13 @@ async def test_watch_sees_shown_messages_of_both_directions_in_commit_order(stor
     assert await store.shown_after(4, 9) == []
 
 
+async def test_what_was_sent_comes_newest_first_without_acks_and_what_came_in(store: Store) -> None:
+    await store.commit(batch(*posted(1), *posted(2)))
+    assert [row.message_id for row in await store.sent(None, 9)] == [message_id(2), message_id(1)]
+    assert [row.message_id for row in await store.sent(None, 1)] == [message_id(2)]
+    assert await store.sent((await store.sent(None, 1))[0].at + 1, 9) == []
+
+
 # --- delivery
 
 

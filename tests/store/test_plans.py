@@ -46,6 +46,7 @@ READS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "messages_of_case": (reads.messages_of_case, (b"c" * 16,)),
     "inbox": (reads.inbox, (5, 9, False)),
     "inbox, unacknowledged": (reads.inbox, (None, 9, True)),
+    "sent": (reads.sent, (None, 9)),
     "shown_after": (reads.shown_after, (0, 9)),
     "inbound_count": (reads.inbound_count, ()),
     "recipients": (reads.recipients, (message_id(1),)),

@@ -110,6 +110,39 @@ def view_why(document: Document, page: Page) -> None:
         page.line("Next: ", Ours(text(recipient, "next_step")), indent=2)
 
 
+def view_sent(document: Document, page: Page) -> None:
+    """Messages of ours, newest first; what somebody does not have yet stands out."""
+    rows: list[tuple[list[Piece], str]] = []
+    for message in objects(document, "messages"):
+        states = [text(recipient, "state") for recipient in objects(message, "recipients")]
+        rows.append(
+            (
+                [
+                    short(text(message, "message_id")),
+                    text(message, "precedence"),
+                    show_time(message.get("posted_at")),
+                    _kind(message),
+                    text(message, "case_id"),
+                    _tally(states),
+                    text(message, "summary"),
+                ],
+                next((_STYLES[state] for state in ("refused", "expired", "rejected", "queued") if state in states), ""),
+            )
+        )
+    if not rows:
+        page.line(Ours("Nothing was posted. Next: tocsin post F --to AGENCY"))
+        return
+    page.table(["id", "precedence", "posted", "kind", "case", "recipients", "summary"], rows)
+    page.blank()
+    page.line(Ours(f"Next: tocsin track {short(text(next(objects(document, 'messages')), 'message_id'))}"))
+
+
+def _tally(states: list[str]) -> str:
+    """`2 stored, 1 queued`, the least far first."""
+    order = [state for state in STATES if state in states]
+    return ", ".join(f"{states.count(state)} {state.replace('_', ' ')}" for state in order)
+
+
 def steps_of(document: Document) -> dict[str, tuple[str, str]]:
     """(sentence, next step) per agency of a `why` document."""
     return {
