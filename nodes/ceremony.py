@@ -15,7 +15,7 @@ from exchange.proof import Proof
 from exchange.statement import build_agency_keys
 from keys.anchor import Anchor, GatewayEntry, anchor_to_wire, make_anchor
 from keys.encoding import encode
-from keys.errors import KeyFileError
+from keys.errors import KeyFileError, KeyFileProblem
 from keys.keystore import KeyStore
 from keys.signing import RootKeyPair
 from nodes.birth import ANCHOR_LIFE_MS, STORE_FILE
@@ -67,7 +67,7 @@ def next_anchor(directory: str, passphrase: str, root_file: Path, output: Path, 
         try:
             root = KeyStore.load_exported_root(root_file, passphrase)
         except KeyFileError as error:
-            raise key_file_error(error) from error
+            raise _root_file_error(error, root_file) from error
         with asyncio.Runner() as runner:
             return runner.run(_sign(layout, config, keystore, root, output, revoke=revoke))
 
@@ -87,8 +87,11 @@ async def _sign(
             )
         state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
         anchor = _anchor(identity, config, root, state, revoke=revoke)
+        if not revoke and _says_the_same(anchor, identity.anchor):
+            # It was signed before, and its card did not reach a file: the same anchor again, not another serial.
+            anchor = identity.anchor
         card = await _card(identity, anchor, store, state)
-        if not revoke:
+        if not revoke and anchor is not identity.anchor:
             row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
             await store.commit(Batch(ops=[PutAnchor(row)]))
     finally:
@@ -129,6 +132,29 @@ def _anchor(identity: Identity, config: NodeConfig, root: RootKeyPair, state: Lo
         ),
         root,
     )
+
+
+def _says_the_same(new: Anchor, old: Anchor) -> bool:
+    """True if nothing has happened since the old anchor was signed: its base is the log's head still."""
+    body = replace(new.body, serial=old.body.serial, issued_at=old.body.issued_at, expires_at=old.body.expires_at)
+    return old.body.serial > 1 and body == old.body
+
+
+def _root_file_error(error: KeyFileError, path: Path) -> OperationError:
+    wanted = "name the file that `tocsin keys export-root` wrote"
+    match error.problem:
+        case KeyFileProblem.MISSING:
+            return OperationError("io_error", f"there is no file {path}", wanted)
+        case KeyFileProblem.PASSPHRASE:
+            return OperationError(
+                "bad_passphrase",
+                f"the passphrase does not open {path}",
+                "it was sealed with the node's passphrase of the day of its export",
+            )
+        case KeyFileProblem.FORMAT:
+            return OperationError("bad_config", f"{path} is no sealed root, or was cut short", wanted)
+        case _:
+            return OperationError("io_error", f"cannot read {path}: {error.problem}", "check its medium and its mode")
 
 
 async def _card(identity: Identity, anchor: Anchor, store: SqliteStore, state: LogState) -> str:

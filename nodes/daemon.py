@@ -67,6 +67,7 @@ from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Placed, Proved, 
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
+CLOCK_BEHIND_MS = 60_000
 CLOCK_READ_ONLY_MS = 24 * 3_600_000
 URGENT = frozenset({"flash", "immediate"})  # wakes a person
 UNOPENED_AT_START = 1_000
@@ -414,7 +415,17 @@ class Daemon:
         await self._open_generation("rollback", forked.generation)
 
     async def _reopen(self, reason: str) -> None:
+        """Raises OperationError: a log whose clock is right has no reason to end."""
+        behind = self._writer.last_time - self._clock()
+        if behind <= CLOCK_BEHIND_MS:
+            raise OperationError(
+                "wrong_state",
+                "the clock is not behind the log: there is nothing to reopen; nothing was changed",
+                "tocsin status shows what is wrong with the log, if anything is",
+            )
         await self._open_generation(reason, self._writer.generation)
+        for peer in self._peers.trusted():
+            peer.wake.set()
 
     async def _open_generation(self, reason: str, above: int) -> None:
         """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is

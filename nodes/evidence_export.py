@@ -6,10 +6,11 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.checkpoint import Checkpoint
+from exchange.entry import LogOpened, decode_entry
 from exchange.evidence_file import ContentItem, EnvelopeItem, LinkItem, build_evidence
 from exchange.proof import Proof
 from exchange.statement import AgencyKeys
@@ -196,16 +197,33 @@ class EvidenceExport:
         if head is None:
             return None
         nodes = tuple(path[i : i + 32] for i in range(0, len(path), 32))
+        await self._tie(agency, gateway, generation, bundle)
         await self._link(agency, gateway, generation, size, head.root, bundle)
         return Proof(entry=entry, index=index, path=nodes, checkpoint=stored_checkpoint(head.checkpoint, agency))
+
+    async def _tie(self, agency: AgencyId, gateway: str, generation: int, bundle: _Bundle) -> None:
+        """Where later generations of its log begin, each led on like any other statement of it."""
+        peer = self._peers.get(agency)
+        for opened in () if peer is None else peer.opened:
+            origin = opened.checkpoint.origin
+            tie = (agency, opened)
+            if origin.gateway == gateway and origin.generation > generation and tie not in bundle.statements:
+                bundle.statements.append(tie)
+                head = opened.checkpoint
+                await self._link(agency, gateway, origin.generation, head.size, head.root, bundle)
 
     async def _link(
         self, agency: AgencyId, gateway: str, generation: int, size: int, root: bytes, bundle: _Bundle
     ) -> None:
-        """If the pair that signed this head was changed since, lead from it to a head of the later pair."""
+        """If the pair that signed this head was changed since, lead from it to a head of the later pair, or to the
+        end of its generation.
+        """
         peer = self._peers.get(agency)
-        if peer is None or not any(change.index + 1 >= size for change in peer.keys.changes_of(gateway)):
+        if peer is None or not any(
+            _log_position(change) >= (generation, size) for change in peer.keys.changes_of(gateway)
+        ):
             return
+        end = _end_of(peer.opened, generation)
         # Rounds cross on the line, so several heads may have been proved from the same earlier one, and a head that
         # came late was proved into a newer one: all the ways are looked at.
         first = await self._store.peer_head(agency, gateway, generation, size)
@@ -221,8 +239,10 @@ class EvidenceExport:
                     continue
                 tried.add(step.to_size)
                 way = [*links, step]
-                if all(change.index + 1 < step.to_size for change in peer.keys.changes_of(gateway)):
-                    # A head of the pair now in force: the chain need lead no further.
+                if (step.to_size, step.to_root) == end or all(
+                    _log_position(change) < (generation, step.to_size) for change in peer.keys.changes_of(gateway)
+                ):
+                    # A head of the pair now in force, or the last one: the chain need lead no further.
                     bundle.links.extend(link for link in way if link not in bundle.links)
                     bundle.heads.append(stored_checkpoint(heads[step.to_size].checkpoint, agency))
                     return
@@ -254,6 +274,20 @@ class EvidenceExport:
             peer = self._peers.get(agency)
             if peer is not None:
                 bundle.agencies[agency] = peer.keys
+
+
+def _log_position(change: Proof) -> tuple[int, int]:
+    """(generation, size) of the last head that the old pair of a key change signs."""
+    return change.checkpoint.origin.generation, change.index + 1
+
+
+def _end_of(opened: Iterable[Proof], generation: int) -> tuple[int, bytes] | None:
+    """Size and root with which a generation ended, as the next one says."""
+    for proof in opened:
+        entry = decode_entry(proof.entry)
+        if isinstance(entry, LogOpened) and entry.previous_generation == generation:
+            return entry.last_size, entry.last_root
+    return None
 
 
 def _steps(heads: Mapping[int, PeerHeadRow], at: int) -> Iterator[LinkItem]:

@@ -32,6 +32,7 @@ from exchange.entry import (
     EpochKey,
     Issued,
     KeyDestroyed,
+    LogOpened,
     Profile,
     Receipt,
     decode_entry,
@@ -51,6 +52,7 @@ from keys.errors import EncodingError, KeysError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId, parse_uuid
 from keys.sealing import probe_epoch_public
 from nodes.identity import Identity, log_name
+from nodes.loading import opened_meta
 from nodes.metrics import Metrics
 from nodes.peers import Head, Peer
 from nodes.store.contract import (
@@ -79,6 +81,7 @@ from nodes.store.contract import (
 from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
+MAX_OPENED_KEPT = 64  # of one peer: nobody honest reopens a log that often
 SLICE = 16  # envelopes that are worked on before others get a turn: about two milliseconds
 
 
@@ -182,6 +185,7 @@ class Intake:
         ]
         try:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
+            self._keep_opened(peer, statements, plan)
             await self._check_in_force(peer, group, statements, plan, now)
         except StatementError as error:
             code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
@@ -212,7 +216,7 @@ class Intake:
                 case Profile():
                     self._learn_profile(peer, statement, statement.entry, plan, taken)
                 case _:
-                    # Key changes come with their own proof; an opened log and audit heads ask nothing of a direct peer.
+                    # Key changes come with their own proof; audit heads ask nothing of a direct peer.
                     pass
         if proved:
             await self._admit(peer, group, proved, plan, taken, peer_now)
@@ -244,6 +248,25 @@ class Intake:
         if row is not None and row.root != checkpoint.root:
             plan.ops.append(PutPeerHead(_head_row(peer, group, None, b"", now, reconciled=False)))
             raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
+
+    @staticmethod
+    def _keep_opened(peer: Peer, statements: Sequence[Statement | StatementError], plan: _Plan) -> None:
+        """Keep where generations of its log begin, for evidence. Whether such a word counts is judged there, so it is
+        kept whatever pair signed it; nothing is decided by it here.
+        """
+        known = {(proof.checkpoint.origin.generation, proof.entry) for proof in peer.opened}
+        found = [
+            statement_proof(statement)
+            for statement in statements
+            if isinstance(statement, Statement)
+            and isinstance(statement.entry, LogOpened)
+            and (statement.origin.generation, statement.entry_bytes) not in known
+        ]
+        if not found or len(peer.opened) + len(found) > MAX_OPENED_KEPT:
+            return
+        kept = [*peer.opened, *found]
+        plan.ops.append(opened_meta(kept, peer.agency))
+        plan.after.append(lambda: setattr(peer, "opened", kept))
 
     @staticmethod
     def _parse(group: Group) -> list[ParsedEnvelope | None]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from exchange.checkpoint import Checkpoint
 from exchange.log import TileReader, consistency_proof, inclusion_path, multi_proof
@@ -16,6 +17,8 @@ from nodes.loading import stored_checkpoint
 from nodes.store.contract import LogState, Store
 from nodes.store.tiles import TileCache
 from nodes.writer import Writer
+
+_Result = TypeVar("_Result")
 
 # Entries that lie this close are read in one go: a round's items are mostly neighbours.
 NEIGHBOURS = 64
@@ -69,17 +72,15 @@ class Ledger:
         (entry,) = await self._entries(log, [index])
         return Proof(entry=entry, index=index, path=path, checkpoint=checkpoint)
 
-    async def consistency(self, log: str, sizes: Sequence[int]) -> list[tuple[int, tuple[bytes, ...]]]:
-        """For each earlier size the nodes that lead from it to the newest head."""
-        found = []
-        for size in sizes:
-            if self.is_open(log):
-                _, nodes = await self._writer.consistency(size)
-            else:
-                end = self._ended(log).size
-                nodes = await self._run(log, lambda tiles, size=size, end=end: consistency_proof(tiles, size, end))  # type: ignore[misc]
-            found.append((size, tuple(nodes)))
-        return found
+    async def consistency(self, log: str, sizes: Sequence[int], end: int) -> list[tuple[int, tuple[bytes, ...]]]:
+        """For each earlier size the nodes that lead from it to the head of size `end`: not to the newest one, which may
+        be another by now.
+        """
+
+        def proofs(tiles: TileReader) -> list[tuple[int, tuple[bytes, ...]]]:
+            return [(size, tuple(consistency_proof(tiles, size, end))) for size in sizes]
+
+        return await self._run(log, proofs)
 
     async def entry(self, log: str, index: int) -> bytes:
         """One entry's bytes. Raises StoreCorruptError if it is not there."""
@@ -101,8 +102,8 @@ class Ledger:
             raise StoreCorruptError(f"log {log} is named but not there")
         return checkpoint
 
-    async def _run(self, log: str, function: Callable[[TileReader], tuple[bytes, ...]]) -> tuple[bytes, ...]:
-        return await self._tiles.run(log, function)
+    async def _run(self, log: str, function: Callable[[TileReader], _Result]) -> _Result:
+        return await (self._writer.read_tiles(function) if self.is_open(log) else self._tiles.run(log, function))
 
     async def _entries(self, log: str, indices: Sequence[int]) -> tuple[bytes, ...]:
         found: dict[int, bytes] = {}

@@ -64,19 +64,23 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         profile = startup.meta.get(PROFILE_META)
         if profile is not None:
             identity.profile = PublishedProfile.of(stored_proof(profile, agency))
-        opened = startup.meta.get(OPENED_META)
-        if opened is not None:
-            identity.opened = tuple(
-                proof_from_wire(value, agency) for value in take_array(decode(opened, max_bytes=MAX_STORED_BYTES))
-            )
+        identity.opened = tuple(_opened(startup, OPENED_META, agency))
     except (KeysError, ExchangeError) as error:
         raise StoreCorruptError("the stored identity does not verify") from error
     return identity
 
 
-def opened_meta(proofs: Sequence[Proof]) -> PutMeta:
-    """The row that keeps the proofs of opened generations, for the card."""
-    return PutMeta(OPENED_META, encode([proof_to_wire(proof) for proof in proofs]))
+def opened_meta(proofs: Sequence[Proof], peer: AgencyId | None = None) -> PutMeta:
+    """The row that keeps the proofs of opened generations: of the own log for the card, of a peer's for evidence."""
+    key = OPENED_META if peer is None else f"opened/{peer}"
+    return PutMeta(key, encode([proof_to_wire(proof) for proof in proofs]))
+
+
+def _opened(startup: Startup, key: str, agency: AgencyId) -> list[Proof]:
+    data = startup.meta.get(key)
+    if data is None:
+        return []
+    return [proof_from_wire(value, agency) for value in take_array(decode(data, max_bytes=MAX_STORED_BYTES))]
 
 
 async def load_peers(startup: Startup, store: Store) -> Peers:
@@ -133,6 +137,7 @@ async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:
         for key in startup.epoch_keys
         if key.agency == row.agency and key.destroyed_at is None
     }
+    peer.opened = _opened(startup, f"opened/{row.agency}", row.agency)
     for held in await store.held_heads(row.agency):
         head = _head(held)
         peer.heads[(head.gateway, head.generation)] = head

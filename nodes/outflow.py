@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from exchange.entry import LogOpened, decode_entry
 from exchange.proof import Proof
 from exchange.round import MAX_KEY_CHANGES, Consistency, Group, RawEnvelope
 from nodes.identity import Identity, log_name
@@ -21,6 +22,7 @@ from nodes.writer import Change, EntryDraft, Placed, Writer
 
 BATCH_BYTES_EACH = 4_096  # a round takes this much for each envelope that it may hold; one larger one goes alone
 LEASE_MS = 60_000
+MAX_ENDS = 16  # generations whose ends are told in one round; each is a group
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,27 @@ class Outflow:
             for row in self._identity.epoch_rows.values()
             if row.number > known.highest_epoch_key and row.destroyed_at is None
         }
+        positions |= self._generation_ends(peer)
         profile = self._identity.profile
         if profile is not None and profile.leaf != known.profile_hash:
             origin = profile.proof.checkpoint.origin
             positions.add((log_name(origin.gateway, origin.generation), profile.proof.index))
+        return positions
+
+    def _generation_ends(self, peer: Peer) -> set[tuple[str, int]]:
+        """Where generations that the peer has not seen begin, and where those before them end (PROTOCOL §9.3): without
+        these it could not prove to a stranger, once our key pair has changed, what we told it before.
+        """
+        newest = max((generation for generation, sizes in peer.holds.items() if any(sizes)), default=None)
+        positions: set[tuple[str, int]] = set()
+        for proof in self._identity.opened[-MAX_ENDS:]:
+            origin = proof.checkpoint.origin
+            if newest is None or origin.generation <= newest:
+                continue
+            positions.add((log_name(origin.gateway, origin.generation), 0))
+            entry = decode_entry(proof.entry)
+            if isinstance(entry, LogOpened) and entry.reason == "clock" and entry.last_size > 0:
+                positions.add((log_name(origin.gateway, entry.previous_generation), entry.last_size - 1))
         return positions
 
     async def groups(
@@ -104,10 +123,12 @@ class Outflow:
         for log in sorted(by_log, key=lambda name: int(name.rpartition("/")[2])):
             indices = sorted(by_log[log])
             proved = await self._ledger.prove(log, indices)
-            sizes = [
-                size for size in peer.holds_sizes(proved.checkpoint.origin.generation) if size <= proved.checkpoint.size
+            generation, size = proved.checkpoint.origin.generation, proved.checkpoint.size
+            sizes = peer.sizes_to_prove_from(generation, size)
+            peer.handed[generation] = size
+            consistency = [
+                Consistency(start, nodes) for start, nodes in await self._ledger.consistency(log, sizes, size)
             ]
-            consistency = [Consistency(size, nodes) for size, nodes in await self._ledger.consistency(log, sizes)]
             groups.append(
                 Group(
                     checkpoint=proved.checkpoint,

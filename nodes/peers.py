@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from exchange.checkpoint import Checkpoint
 from exchange.entry import Profile
 from exchange.policy import Addressee
+from exchange.proof import Proof
 from exchange.round import Known
 from exchange.statement import AgencyKeys
 from keys.anchor import Anchor
@@ -88,7 +89,9 @@ class Peer:
     head_wanted: bool = True  # it must be told, whole, which head of its log we hold
     # What we owe it: positions (log, index) of receipts and refusals to hand over.
     owed: set[tuple[str, int]] = field(default_factory=set)
+    handed: dict[int, int] = field(default_factory=dict)  # our generation -> size of the last head handed over
     leased: dict[EnvelopeId, int] = field(default_factory=dict)
+    opened: list[Proof] = field(default_factory=list)  # of its log's later generations, as it told them
     highest_received: dict[int, int] = field(default_factory=dict)
     next_number: dict[int, int] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
@@ -146,6 +149,14 @@ class Peer:
     def holds_sizes(self, generation: int) -> tuple[int, ...]:
         """Sizes of our log of that generation that it holds, as its last hello says."""
         return tuple(size for size in self.holds.get(generation, ()) if size > 0)
+
+    def sizes_to_prove_from(self, generation: int, size: int) -> list[int]:
+        """Sizes from which it may need a consistency proof to a head of `size`: those it named, and the last one handed
+        to it, which its hello may not show yet when two rounds cross.
+        """
+        named = [held for held in self.holds_sizes(generation) if held <= size]
+        handed = self.handed.get(generation, 0)
+        return [*named, handed] if max(named, default=0) < handed <= size else named
 
     def number(self, generation: int) -> int:
         """Draw the next number of an envelope to this peer. A number lost with a failed commit stays a gap."""

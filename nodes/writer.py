@@ -22,7 +22,6 @@ from exchange.log import (
     Append,
     Frontier,
     TileReader,
-    consistency_proof,
     inclusion_path,
     leaf_hash,
     multi_proof,
@@ -350,11 +349,6 @@ class Writer:
         head = self._proving_head()
         return head, await self._proof(lambda tiles: inclusion_path(tiles, head.size, index))
 
-    async def consistency(self, from_size: int) -> tuple[Checkpoint, tuple[bytes, ...]]:
-        """Nodes that prove the newest durable head to continue that size. LookupError without a head."""
-        head = self._proving_head()
-        return head, await self._proof(lambda tiles: consistency_proof(tiles, from_size, head.size))
-
     async def root_at(self, size: int) -> bytes:
         """The root this log had at an earlier size, or has now."""
         now = self.durable_size
@@ -364,6 +358,10 @@ class Writer:
         if self._state.checkpoint is None:
             raise LookupError("nothing was ever logged")
         return self._state.checkpoint
+
+    async def read_tiles(self, function: Callable[[TileReader], _Result]) -> _Result:
+        """What the function makes of the open log's tiles, see TileCache.run."""
+        return await self._proof(function)
 
     async def _proof(self, function: Callable[[TileReader], _Result]) -> _Result:
         return await self._tiles.run(self._state.log, function)

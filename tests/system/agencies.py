@@ -99,12 +99,16 @@ class Node:
         self.code = said.document.get("safety_code", "")
         return said
 
-    def start(self, crash: tuple[str, int] | None = None) -> dict[str, Any]:
-        """`tocsin run`; returns its ready document. `crash` names a moment at which it kills itself."""
+    def start(self, crash: tuple[str, int] | None = None, clock_ms: int = 0) -> dict[str, Any]:
+        """`tocsin run`; returns its ready document. `crash` names a moment at which it kills itself; `clock_ms` is how
+        far its clock is off.
+        """
         reading, writing = os.pipe()
         program: Sequence[str] = TOCSIN
         if crash is not None:
             program = (sys.executable, str(Path(__file__).with_name("crash_run.py")), crash[0], str(crash[1]), "--")
+        elif clock_ms:
+            program = (sys.executable, str(Path(__file__).with_name("clock_run.py")), str(clock_ms), "--")
         log = (self.home / f"{self.agency}.log").open("ab")
         self.process = self.children.start(
             [

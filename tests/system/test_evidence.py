@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +75,39 @@ def test_what_was_said_before_stays_proved_at_once(
 ) -> None:
     """No later statement is needed: the judge may ask on the day of the change."""
     bogota, berlin, message, _ = exchanged
+    healthy = bogota.cli("log", "reopen", "--reason", "clock")
+    assert (healthy.exit, healthy.document["error"]["code"]) == (65, "wrong_state")
+    behind = 0
     for step in steps:
         if step == "rotate":
             bogota.ok("keys", "rotate")
         else:
+            behind -= 600_000  # each new generation begins with the time of a clock that is behind once more
+            bogota.stop()
+            bogota.start(clock_ms=behind)
             bogota.ok("log", "reopen", "--reason", "clock")
+        log = bogota.ok("status")["log"]
+        until(lambda log=log: _holds(berlin, log), "what the peer must know")  # type: ignore[misc]
 
-    file = tmp_path / "after.tocsin"
-    bogota.ok("evidence", "export", message, "-o", str(file), "--with-content")
+    for node in (bogota, berlin):
+        file = tmp_path / f"{node.agency}.tocsin"
+        node.ok("evidence", "export", message, "-o", str(file), "--with-content")
+        said = verify(node, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
+        assert (said.exit, said.document["verdict"]) == (0, "proved"), (
+            node.agency,
+            [(c["claim"], c["agency"], c["result"], c["reason"]) for c in said.document["claims"]],
+        )
 
-    said = verify(bogota, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
-    assert (said.exit, said.document["verdict"]) == (0, "proved"), said
+
+def _holds(node: Node, log: dict[str, Any]) -> bool:
+    """Whether a node holds the head that its peer's `status` named; read beside the running node."""
+    store = next((node.directory / "store").glob("*.db"))
+    generation = int(log["origin"].rpartition("/")[2])
+    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        (size,) = connection.execute(
+            "SELECT max(size) FROM peer_head WHERE reconciled AND generation = ?", (generation,)
+        ).fetchone()
+    return bool(size is not None and size >= log["size"])
 
 
 def test_without_content_the_file_shows_no_word_and_still_proves_delivery(
