@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_text
+from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_text, take_time
 from keys.errors import BadKeyError, EncodingError
 from keys.ids import ID_BYTES, AgencyId, EnvelopeId, GatewayName, parse_agency_id, parse_gateway_name
 from keys.sealing import EPOCH_PUBLIC_BYTES
@@ -176,7 +176,7 @@ def decode_entry(data: bytes) -> Entry:
     fields = take_array(decode(data, max_bytes=MAX_ENTRY_BYTES))
     if len(fields) < 3:
         raise EncodingError("wrong_length")
-    number, salt, time = take_int(fields[0]), take_bytes(fields[1], length=SALT_BYTES), take_int(fields[2])
+    number, salt, time = take_int(fields[0]), take_bytes(fields[1], length=SALT_BYTES), take_time(fields[2])
     reader = _READERS.get(number)
     if reader is None:
         raise EncodingError("entry_type")
@@ -247,7 +247,7 @@ def _read_refused(salt: bytes, time: int, fields: list[Value]) -> Refused:
 
 def _read_epoch_key(salt: bytes, time: int, fields: list[Value]) -> EpochKey:
     public = take_bytes(fields[2], length=EPOCH_PUBLIC_BYTES)
-    return EpochKey(salt, time, _take_positive(fields[0]), take_int(fields[1]), public)
+    return EpochKey(salt, time, _take_positive(fields[0]), take_time(fields[1]), public)
 
 
 def _read_key_change(salt: bytes, time: int, fields: list[Value]) -> KeyChange:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from exchange.errors import RefusalCode, RefusalError
-from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_text
+from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_text, take_time
 from keys.errors import CannotOpenError, EncodingError
 from keys.ids import ID_BYTES, AgencyId, EnvelopeId, MessageId, parse_agency_id
 
@@ -22,6 +22,7 @@ MAX_HEADER_BYTES: Final = 512
 MAX_BODY_BYTES: Final = 264_000
 MAX_MESSAGE_BYTES: Final = 262_144
 MAX_PLAINTEXT_BYTES: Final = 263_168
+MAX_NUMBER: Final = 2**53 - 1  # of an envelope, and its generation: what counts on from it must still be a number
 OPENING_BYTES: Final = 32
 PADDED_SIZES: Final = tuple(1024 << step for step in range(9))
 """1, 2, 4, … 256 KiB: what the line shows of a message's length."""
@@ -149,8 +150,8 @@ def decode_header(data: bytes) -> Header:
         recipient=parse_agency_id(take_text(fields[3])),
         epoch_number=epoch_number,
         precedence=Precedence(take_int(fields[5], maximum=max(Precedence))),
-        sent_at=take_int(fields[6]),
-        deliver_by=take_int(fields[7]),
+        sent_at=take_time(fields[6]),
+        deliver_by=take_time(fields[7]),
         commitment=take_bytes(fields[8], length=_HASH_BYTES),
     )
 
@@ -303,7 +304,7 @@ def verify_commitment(header: Header, opening: bytes, rest: bytes) -> OpenedCont
 
 
 def _take_number(value: Value) -> tuple[int, int]:
-    generation, number = (take_int(field) for field in take_array(value, length=2))
+    generation, number = (take_int(field, maximum=MAX_NUMBER) for field in take_array(value, length=2))
     if generation < 1 or number < 1:
         raise EncodingError("number")
     return generation, number

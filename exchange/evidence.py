@@ -65,9 +65,6 @@ __all__ = [
 ]
 
 
-_LAST_MOMENT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, in ms
-
-
 class Verdict(StrEnum):
     """What came out, of one claim or of the file."""
 
@@ -93,8 +90,7 @@ class ClaimKind(StrEnum):
 class Claim:
     """That `agency` made this claim at `at` (ms, by its own clock or its officer's), about an envelope.
 
-    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell, and for a
-    time beyond the year 9999.
+    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell.
     """
 
     claim: ClaimKind
@@ -490,7 +486,7 @@ class _Judge:
     def _claim(self, said: _Said) -> Claim | None:
         result, reason = self._judge(said)
         shown = self._shown.get(said.facts.envelope_hash) if said.facts is not None else None
-        kind, at = _KINDS[type(said.entry)], _moment(said.entry.time)
+        kind, at = _KINDS[type(said.entry)], said.entry.time
         if shown is not None and shown.ack is not None:
             if not isinstance(said.entry, Issued):
                 return None  # that an ack arrived is no claim about the message, true or not
@@ -571,11 +567,6 @@ _KINDS: Mapping[type[Entry], ClaimKind] = {
     Receipt: ClaimKind.STORED,
     Refused: ClaimKind.REFUSED,
 }
-
-
-def _moment(time: int) -> int | None:
-    """A time that a calendar has; an entry may name any number."""
-    return time if time <= _LAST_MOMENT else None
 
 
 def _identity(agency: AgencyId, entry: Entry) -> _Envelope | None:

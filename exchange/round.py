@@ -20,6 +20,7 @@ from keys.encoding import (
     take_bytes,
     take_int,
     take_text,
+    take_time,
 )
 from keys.errors import EncodingError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, parse_gateway_name
@@ -230,7 +231,7 @@ def _hello_from_wire(value: Value, listener: AgencyId) -> Hello:
     return Hello(
         versions=tuple(take_int(v) for v in take_array(fields[0], max_length=16)),
         limits=Limits(take_int(limits[0]), take_int(limits[1])),
-        time=take_int(fields[2]),
+        time=take_time(fields[2]),
         head_wanted=take_bool(fields[3]),
         own=tuple(_own_from_wire(v) for v in take_array(fields[4], max_length=MAX_LOGS)),
         held=tuple(_held_from_wire(v, listener) for v in take_array(fields[5], max_length=MAX_LOGS)),
@@ -240,7 +241,7 @@ def _hello_from_wire(value: Value, listener: AgencyId) -> Hello:
             take_int(known[2]),
         ),
         numbers=Numbers(take_int(numbers[0]), take_int(numbers[1]), take_int(numbers[2])),
-        recover_since=None if fields[8] is None else take_int(fields[8]),
+        recover_since=None if fields[8] is None else take_time(fields[8]),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keys.certificates import MAX_CERTIFICATE_BYTES, check_tls_root
-from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_optional, take_text
+from keys.encoding import Value, decode, encode, take_array, take_bytes, take_int, take_optional, take_text, take_time
 from keys.errors import AnchorError, AnchorProblem, BadKeyError, BadSignatureError, EncodingError
 from keys.ids import AgencyId, GatewayName, parse_agency_id, parse_gateway_name
 from keys.signing import (
@@ -187,8 +187,8 @@ def _take_body(value: Value) -> AnchorBody:
         root=RootPublicPair(
             take_bytes(fields[5], length=ED25519_PUBLIC_BYTES), take_bytes(fields[6], length=MLDSA65_PUBLIC_BYTES)
         ),
-        issued_at=take_int(fields[7]),
-        expires_at=take_int(fields[8]),
+        issued_at=take_time(fields[7]),
+        expires_at=take_time(fields[8]),
         gateways=tuple(_take_gateway(entry) for entry in take_array(fields[9], max_length=MAX_GATEWAYS)),
     )
 

@@ -21,6 +21,8 @@ Value: TypeAlias = "bool | int | str | bytes | Sequence[Value] | None"
 """What can be encoded. Decoding gives arrays as lists; writing takes tuples too."""
 
 MAX_INT: Final = 2**63 - 1
+MAX_TIME_MS: Final = 253_402_300_799_999
+"""The last moment of the year 9999, UTC: a calendar, a page and a database column can hold every time up to it."""
 MAX_DEPTH: Final = 16
 
 _T = TypeVar("_T")
@@ -74,6 +76,11 @@ def take_int(value: Value, maximum: int = MAX_INT) -> int:
     if not 0 <= value <= maximum:
         raise EncodingError("out_of_range")
     return value
+
+
+def take_time(value: Value) -> int:
+    """`value` as milliseconds since 1970, up to the end of the year 9999. Raises EncodingError."""
+    return take_int(value, maximum=MAX_TIME_MS)
 
 
 def take_bytes(value: Value, length: int | None = None, max_length: int | None = None) -> bytes:

@@ -152,12 +152,6 @@ def test_no_changed_byte_is_ever_proved(verify: Reader, data: st.DataObject) -> 
     assert said.exit == 65 or said.json["anchors"][0]["safety_code"] != CODE
 
 
-def test_a_time_that_no_calendar_has_is_no_time(verify: Reader) -> None:
-    said = verify(evidence(time=(1 << 53) - 1))
-    check_document("evidence_verify", said.json)
-    assert said.json["claims"][0]["at"] is None
-
-
 @pytest.mark.parametrize("trusted", ["nobody", "7KQ2-M9XD", "/no/such/card"])
 def test_what_is_neither_card_nor_code_is_a_usage_error(verify: Reader, trusted: str) -> None:
     said = verify(evidence(), "--trust", trusted)

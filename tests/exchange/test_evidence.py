@@ -171,14 +171,6 @@ def test_issued_stored_and_accepted_are_proved_with_what_was_said() -> None:
     assert report.claims[0].at == NOW + 3
 
 
-def test_a_time_that_no_calendar_has_is_none() -> None:
-    ponal, alert = make_agency(PONAL), make_envelope(PONAL, BKA)
-    file = File([ponal], [alert])
-    file.say(ponal, ponal.say(lambda salt, _: Issued(salt, 2**63 - 1, alert.header.envelope_id, alert.envelope_hash)))
-    (claim,) = file.report().claims
-    assert (claim.result, claim.at) == (PROVED, None)
-
-
 def test_without_content_the_ack_still_tells_which_message_was_accepted() -> None:
     report = story().file(content=False).report()
     assert report.verdict is PROVED

@@ -25,13 +25,14 @@ from exchange.round import (
     encode_error,
     encode_round,
 )
-from keys.encoding import decode, encode
+from keys.encoding import MAX_TIME_MS, decode, encode
 from keys.errors import EncodingError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, Origin
 
 SPEAKER, LISTENER = AgencyId("ponal.co"), AgencyId("bka.de")
 GATEWAY = GatewayName("gw1")
 numbers = st.integers(0, 2**63 - 1)
+times = st.integers(0, MAX_TIME_MS)
 hashes = st.binary(min_size=32, max_size=32)
 
 
@@ -69,13 +70,13 @@ def held_heads(draw: st.DrawFn) -> HeldHead:
 
 hellos = st.builds(
     Hello,
-    time=numbers,
+    time=times,
     head_wanted=st.booleans(),
     own=st.lists(st.builds(OwnHead, st.just(GATEWAY), numbers, numbers), max_size=2).map(tuple),
     held=st.lists(held_heads(), max_size=2).map(tuple),
     known=st.builds(Known, hashes, st.none() | hashes, numbers),
     numbers=st.builds(Numbers, numbers, numbers, numbers),
-    recover_since=st.none() | numbers,
+    recover_since=st.none() | times,
     limits=st.builds(Limits, numbers, numbers),
 )
 

@@ -126,6 +126,7 @@ def test_an_entry_with_a_field_more_or_less_is_none(entry: Entry) -> None:
         [7, SALT, NOW, [[1], [], [], "", [1, 2], []]],
         [8, SALT, NOW, 1, 7, HASH, "boredom"],
         [9, SALT, NOW, 0],
+        [9, SALT, 253_402_300_800_000, 1],
         [10, SALT, NOW, -0, HASH[1:]],
     ],
     ids=str,

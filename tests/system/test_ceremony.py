@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.system.agencies import Node, until
@@ -43,3 +44,51 @@ def test_a_peer_that_was_not_given_the_new_anchor_gets_it_in_a_round(pair: tuple
     bogota.start()
     bogota.post("bka.de", "--wait", "30")
     until(lambda: berlin.ok("peer", "show", "ponal.co")["serial"] == 2, "the new anchor")
+
+
+def test_an_anchor_whose_card_reached_no_file_is_given_again_and_uses_up_no_serial(
+    make_node: Callable[[str, str], Node], tmp_path: Path
+) -> None:
+    bogota = make_node("ponal.co", "CO")
+    bogota.start()
+    bogota.stop()
+    root, card = tmp_path / "root", tmp_path / "card"
+    bogota.ok("keys", "export-root", "-o", str(root))
+
+    nowhere = bogota.cli("keys", "anchor", "--root", str(root), "-o", str(tmp_path / "missing" / "card"))
+    first = bogota.ok("keys", "anchor", "--root", str(root), "-o", str(card))
+    again = bogota.ok("keys", "anchor", "--root", str(root), "-o", str(tmp_path / "again"))
+    bogota.start()
+    bogota.stop()
+    later = bogota.ok("keys", "anchor", "--root", str(root), "-o", str(tmp_path / "later"))
+
+    assert (nowhere.exit, nowhere.document["error"]["code"]) == (74, "io_error")
+    assert [one["serial"] for one in (first, again, later)] == [2, 2, 3]
+    assert card.read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_a_file_that_is_no_root_of_this_agency_is_named_with_what_to_do(
+    make_node: Callable[[str, str], Node], tmp_path: Path
+) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    for node in (bogota, berlin):
+        node.start()
+        node.stop()
+    root, foreign, cut = tmp_path / "root", tmp_path / "foreign", tmp_path / "cut"
+    bogota.ok("keys", "export-root", "-o", str(root))
+    berlin.ok("keys", "export-root", "-o", str(foreign))
+    cut.write_bytes(root.read_bytes()[:40])
+    before = (bogota.directory / "card.tocsin").read_bytes()
+
+    said = {
+        path.name: bogota.cli("keys", "anchor", "--root", str(path), "-o", str(tmp_path / "card")).document["error"]
+        for path in (cut, foreign, tmp_path / "missing")
+    }
+
+    assert {name: error["code"] for name, error in said.items()} == {
+        "cut": "bad_config",
+        "foreign": "root_changed",
+        "missing": "io_error",
+    }
+    assert all("export-root" in error["hint"] for error in said.values())
+    assert (bogota.directory / "card.tocsin").read_bytes() == before

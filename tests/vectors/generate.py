@@ -148,6 +148,7 @@ def entry_vectors() -> Iterator[Vector]:
     for name, bad in (
         ("nothing", b""),
         ("an unknown type", encode([11, salt, NOW])),
+        ("a time after the year 9999", encode([1, salt, 253_402_300_800_000, envelope_id, digest])),
         ("a short salt", encode([1, salt[1:], NOW, envelope_id, digest])),
         ("a field missing", encode([1, salt, NOW, envelope_id])),
         ("a field too many", encode([1, salt, NOW, envelope_id, digest, None])),
