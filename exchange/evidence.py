@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exchange.card import VerifiedCard
+from exchange.card import MAX_KEY_CHANGES, VerifiedCard
 from exchange.checkpoint import Checkpoint
 from exchange.currency import LogHead, counting, ended_heads, standing_heads
 from exchange.envelope import OpenedContent, verify_commitment
@@ -236,6 +236,8 @@ def _parties(file: EvidenceFile, cards: Sequence[VerifiedCard]) -> dict[AgencyId
         if agency not in anchors:
             raise EvidenceError(EvidenceProblem.BAD_ENCODING)
         changes[agency].append(change)
+    if any(len(found) > MAX_KEY_CHANGES for found in changes.values()):
+        raise EvidenceError(EvidenceProblem.BAD_ENCODING)
     for card in cards:
         known = anchors.get(card.agency)
         # Another root is a matter of trust, below; nothing of it is mixed with this one's keys.

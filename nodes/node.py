@@ -9,7 +9,8 @@ through the same `Outflow`, so there is one way in and one way out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from exchange.envelope import Precedence
@@ -141,17 +142,18 @@ class Node:
         async with peer.lock:
             if peer.trust is not Trust.TRUSTED:  # suspended while this round waited its turn
                 raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
-            heard = await self._hear(peer, request)
-            if self._read_only():
-                raise RefusalError(RefusalCode.INTERNAL, 4)
-            if not peer.guard_passed:
-                # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL
-                # §9.1).
-                await self._remember(heard)
-                return encode_round(Round(hello=self._hello(peer)))
-            taken = await self._intake.take(
-                peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
-            )
+            with _unlearnt_unless_durable(peer):
+                heard = await self._hear(peer, request)
+                if self._read_only():
+                    raise RefusalError(RefusalCode.INTERNAL, 4)
+                if not peer.guard_passed:
+                    # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL
+                    # §9.1).
+                    await self._remember(heard)
+                    return encode_round(Round(hello=self._hello(peer)))
+                taken = await self._intake.take(
+                    peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
+                )
             positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
@@ -182,14 +184,15 @@ class Node:
             if peer.trust is not Trust.TRUSTED:
                 raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
             was_passed = peer.guard_passed
-            heard = await self._hear(peer, answer)
-            # An answer that carries groups proves that our request was taken; what we owed is with the peer now, and
-            # comes again if it asks again.
-            if peer.guard_passed:
-                peer.owed -= ask.positions
-            taken = await self._intake.take(
-                peer, answer.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
-            )
+            with _unlearnt_unless_durable(peer):
+                heard = await self._hear(peer, answer)
+                # An answer that carries groups proves that our request was taken; what we owed is with the peer now,
+                # and comes again if it asks again.
+                if peer.guard_passed:
+                    peer.owed -= ask.positions
+                taken = await self._intake.take(
+                    peer, answer.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
+                )
             peer.owed |= taken.answers
             waiting = await self._unsigned(peer, ask, answer, taken)
             for item in ask.items:
@@ -446,6 +449,19 @@ class Node:
     async def _seal_waiting(self, peer: Peer) -> None:
         while await self._posting.seal_waiting(peer):
             pass
+
+
+@contextmanager
+def _unlearnt_unless_durable(peer: Peer) -> Iterator[None]:
+    """What a hello teaches is used at once, to verify what comes with it. If the commit that makes it durable fails,
+    memory must not go on knowing what the store does not: the peer says it again.
+    """
+    before = (peer.row, peer.keys, peer.conflicting, peer.recovered_at)
+    try:
+        yield
+    except BaseException:
+        peer.row, peer.keys, peer.conflicting, peer.recovered_at = before
+        raise
 
 
 def _known_code(said: str | None) -> RefusalCode:

@@ -171,6 +171,20 @@ def test_issued_stored_and_accepted_are_proved_with_what_was_said() -> None:
     assert report.claims[0].at == NOW + 3
 
 
+def test_a_file_with_more_key_changes_than_an_agency_can_have_is_refused_before_any_is_tried() -> None:
+    fields = decode(story().file().data(), max_bytes=MAX_EVIDENCE_BYTES)
+    assert isinstance(fields, list)
+    statements = fields[7]
+    assert isinstance(statements, list)
+    verdicts = []
+    for count in (256, 257):
+        fields[3] = [statements[0]] * count  # a proof, and of no key change
+        with pytest.raises(EvidenceError) as raised:
+            verify_evidence(encode(fields))
+        verdicts.append(raised.value.reason)
+    assert verdicts[0] != verdicts[1] == EvidenceProblem.BAD_ENCODING
+
+
 def test_without_content_the_ack_still_tells_which_message_was_accepted() -> None:
     report = story().file(content=False).report()
     assert report.verdict is PROVED
