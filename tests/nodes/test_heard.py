@@ -23,10 +23,14 @@ def test_memory_forgets_what_the_store_could_not_keep() -> None:
     peer = _peer()
     row, keys = peer.row, peer.keys
 
-    with pytest.raises(DiskFullError), _unlearnt_unless_durable(peer):
-        peer.row, peer.keys = replace(row, recover_since=7, anchor=b"newer"), make_agency("bka.de").keys
-        peer.conflicting, peer.recovered_at = True, 7
-        raise DiskFullError
+    def failing() -> None:
+        with _unlearnt_unless_durable(peer):
+            peer.row, peer.keys = replace(row, recover_since=7, anchor=b"newer"), make_agency("bka.de").keys
+            peer.conflicting, peer.recovered_at = True, 7
+            raise DiskFullError
+
+    with pytest.raises(DiskFullError):
+        failing()
 
     assert (peer.row, peer.keys, peer.conflicting, peer.recovered_at) == (row, keys, False, 0)
 
