@@ -73,13 +73,14 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """Rows that a hello asks for, to be written with the round's commit; and whether a queue that waited was
-    released.
+    released, or this was the first word that let us speak.
     """
 
     ops: Sequence[Op]
     released: bool
     recovering: bool
     new_anchor: bool
+    first_word: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +297,20 @@ class Node:
         ops.extend(self._hear_keys(peer, spoken))
         again = await self._recover(peer, hello.recover_since)
         ops.extend(again)
+        was_passed = peer.guard_passed
         await self._guard(peer, spoken)
         released = peer.line.next_attempt_at > now or peer.line.failures > 0
         if released:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
         new_anchor = any(isinstance(op, PutAnchor) for op in ops)
-        return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
+        return _Heard(
+            ops,
+            released,
+            recovering=bool(again),
+            new_anchor=new_anchor,
+            first_word=peer.guard_passed and not was_passed,
+        )
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
@@ -437,7 +445,8 @@ class Node:
         return self._clock() + (peer.row.clock_skew_ms or 0)
 
     def _after(self, peer: Peer, taken: Taken, heard: _Heard) -> None:
-        if taken.new_epoch_keys or heard.recovering:
+        if taken.new_epoch_keys or heard.recovering or heard.first_word:
+            # The first word too: a process may have died between learning a key and sealing what had waited for it.
             self._seal_soon(peer)
         if heard.new_anchor:
             self._on_anchor()

@@ -11,6 +11,7 @@ from pathlib import Path
 from nodes.errors import NodeError
 from nodes.store.contract import Batch, InsertMessage
 from nodes.store.sqlite import SqliteStore
+from tests.power_cut import keep_what_is_synced
 from tests.store.rows import append, message
 
 
@@ -40,6 +41,12 @@ async def forever(path: Path) -> None:
     await commit_until_failure(await SqliteStore.open(path, create=True), 1, 2_000)
 
 
+async def power_cut(path: Path) -> None:
+    """Until killed, with what was synced kept beside the store, in `kept`."""
+    keep_what_is_synced(path.parent / "kept")
+    await forever(path)
+
+
 async def file_size_limit(path: Path) -> None:
     """Until no file may grow; then once more."""
     store = await SqliteStore.open(path, create=True)
@@ -61,7 +68,7 @@ async def full_disk(path: Path) -> None:
     await store.close()
 
 
-MODES = {"forever": forever, "file_size_limit": file_size_limit, "full_disk": full_disk}
+MODES = {"forever": forever, "power_cut": power_cut, "file_size_limit": file_size_limit, "full_disk": full_disk}
 
 if __name__ == "__main__":
     asyncio.run(MODES[sys.argv[1]](Path(sys.argv[2])))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodes.store.sqlite import SqliteStore
+from tests.power_cut import can_be_cut, cut
 from tests.processes import Children
 from tests.store.rows import OURS, message_id
 
@@ -49,6 +50,23 @@ async def test_a_killed_process_loses_no_commit_that_returned(tmp_path: Path, ch
     found = await numbers_in(tmp_path / "store.db")
     assert said == list(range(1, len(said) + 1))
     # The one that was under way may have become durable: it was never answered either way.
+    assert len(said) <= len(found) <= len(said) + 1
+
+
+@pytest.mark.skipif(not can_be_cut(), reason="this Python's SQLite has no door for a shim: a power cut was not tried")
+@pytest.mark.parametrize("commits", [1, 7, 60])
+async def test_a_power_cut_loses_no_commit_that_returned(tmp_path: Path, children: Children, commits: int) -> None:
+    path, kept = tmp_path / "store.db", tmp_path / "kept"
+    kept.mkdir()
+    child = children.start([*CRASH, "power_cut", path], cwd=ROOT, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    said = [int(child.stdout.readline()) for _ in range(commits)]
+    child.kill()
+    said += [int(line) for line in child.stdout.read().splitlines()]
+    child.wait()
+    cut(path, kept)
+    found = await numbers_in(path)
+    assert said == list(range(1, len(said) + 1))
     assert len(said) <= len(found) <= len(said) + 1
 
 

@@ -99,14 +99,21 @@ class Node:
         self.code = said.document.get("safety_code", "")
         return said
 
-    def start(self, crash: tuple[str, int] | None = None, clock_ms: int = 0) -> dict[str, Any]:
-        """`tocsin run`; returns its ready document. `crash` names a moment at which it kills itself; `clock_ms` is how
-        far its clock is off.
+    @property
+    def store(self) -> Path:
+        return next((self.directory / "store").glob("*.db"))
+
+    def start(
+        self, crash: tuple[str, int] | None = None, kept: Path | None = None, clock_ms: int = 0
+    ) -> dict[str, Any]:
+        """`tocsin run`; returns its ready document. `crash` names a moment at which it kills itself; then `kept` gets
+        what its disk would hold after a power cut. `clock_ms` is how far its clock is off.
         """
         reading, writing = os.pipe()
         program: Sequence[str] = TOCSIN
         if crash is not None:
-            program = (sys.executable, str(Path(__file__).with_name("crash_run.py")), crash[0], str(crash[1]), "--")
+            script = str(Path(__file__).with_name("crash_run.py"))
+            program = (sys.executable, script, crash[0], str(crash[1]), "-" if kept is None else str(kept), "--")
         elif clock_ms:
             program = (sys.executable, str(Path(__file__).with_name("clock_run.py")), str(clock_ms), "--")
         log = (self.home / f"{self.agency}.log").open("ab")
@@ -201,7 +208,7 @@ class Node:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a stopped node's store."""
-        with contextlib.closing(sqlite3.connect(next((self.directory / "store").glob("*.db")))) as connection:
+        with contextlib.closing(sqlite3.connect(self.store)) as connection:
             return connection.execute(sql).fetchall()
 
 

@@ -1,12 +1,16 @@
-"""Runs a real node that kills itself with SIGKILL at one named moment. Used as `python crash_run.py PHASE N --
+"""Runs a real node that kills itself with SIGKILL at one named moment. Used as `python crash_run.py PHASE N KEPT --
 <arguments of tocsin>`.
 
 The moment is a call of the store's commit, wrapped from outside; everything else is the product as it is shipped.
 
+    before_post      the batch that holds the Nth round of posts is about to be committed
     before_commit    the batch that admits the Nth round of envelopes is about to be committed
     after_commit     that batch is durable, its answer has not been written
     during_settle    the batch that settles the Nth round of receipts is about to be committed
     after_settle     that batch is durable
+
+`KEPT` is a directory that holds the store's files as they are on disk now; from then on, as they were last synced
+(tests/power_cut.py). `-` for none.
 """
 
 from __future__ import annotations
@@ -15,19 +19,29 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from nodes.cli.main import main
-from nodes.store.contract import Batch, InsertInbound, PutStatement
+from nodes.store.contract import Batch, InsertInbound, InsertOutbound, PutStatement
 from nodes.store.sqlite import SqliteStore
 
-ADMITS = {"before_commit": "before", "after_commit": "after"}
-SETTLES = {"during_settle": "before", "after_settle": "after"}
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # run as a script: the tests are not beside it
+
+from tests.power_cut import keep_what_is_synced
+
+OPS = {
+    "before_post": InsertOutbound,
+    "before_commit": InsertInbound,
+    "after_commit": InsertInbound,
+    "during_settle": PutStatement,
+    "after_settle": PutStatement,
+}
+TURNS = 2_000
 
 
 def die_at(phase: str, number: int) -> None:
     """Wrap the commit so that the process ends at the moment named."""
-    wanted = InsertInbound if phase in ADMITS else PutStatement
-    when = {**ADMITS, **SETTLES}[phase]
+    wanted = OPS[phase]
     real = SqliteStore.commit
     seen = 0
 
@@ -35,17 +49,25 @@ def die_at(phase: str, number: int) -> None:
         nonlocal seen
         hit = any(isinstance(op, wanted) for op in batch.ops)
         seen += hit
-        if hit and seen == number and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-            await asyncio.Event().wait()
+        dies = hit and seen == number
+        if dies and not phase.startswith("after"):
+            await _die()
         await real(self, batch)
-        if hit and seen == number and when == "after":
+        if dies:
             os.kill(os.getpid(), signal.SIGKILL)
-            await asyncio.Event().wait()
 
     SqliteStore.commit = commit  # type: ignore[method-assign]
 
 
+async def _die() -> None:
+    """Before a commit: whatever would leave without waiting for it has its turn to leave."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    if sys.argv[3] != "-":
+        keep_what_is_synced(Path(sys.argv[3]))
     die_at(sys.argv[1], int(sys.argv[2]))
-    sys.exit(main(sys.argv[4:]))
+    sys.exit(main(sys.argv[5:]))
