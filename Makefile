@@ -7,7 +7,7 @@ PYTHON_RUN := .venv/bin/python -m
 CODE := $(wildcard keys exchange nodes tests benchmarks scripts)
 WORKERS ?= 2
 
-.PHONY: demo test lint format typecheck layers docs-check check bench clean help
+.PHONY: demo test sabotage lint format typecheck layers docs-check check bench clean help
 
 demo: ## two agencies on this machine exchange an alert
 	@scripts/setup run
@@ -16,6 +16,10 @@ demo: ## two agencies on this machine exchange an alert
 test: ## the whole suite, ARGS= for pytest
 	@scripts/setup test
 	$(PYTHON_RUN) pytest -n $(WORKERS) $(ARGS)
+
+sabotage: ## break each promise on purpose, and see that its test notices; ARGS='--only P4'
+	@scripts/setup test
+	$(PYTHON_RUN) tests.sabotage.run --workers $(WORKERS) $(ARGS)
 
 lint: ## ruff: rules and formatting
 	@scripts/setup dev

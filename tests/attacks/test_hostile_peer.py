@@ -14,7 +14,7 @@ from exchange.checkpoint import sign_checkpoint
 from exchange.entry import Head, Issued, Receipt, encode_entry
 from exchange.envelope import SealedEnvelope, encode_header, envelope_hash
 from exchange.log import multi_proof
-from exchange.round import Group, RawEnvelope
+from exchange.round import Group, RawEnvelope, Result
 from keys.anchor import anchor_to_wire
 from keys.encoding import encode
 from keys.ids import AgencyId, EnvelopeId, MessageId
@@ -171,6 +171,51 @@ async def test_a_receipt_for_exactly_what_was_sent_settles_it(world: World) -> N
     taken = await world.take(world.hostile.log, world.hostile.log.size - 1)
     assert [settled.state for settled in taken.settled] == [MachineState.STORED]
     assert not await world.is_waiting(PEER)
+
+
+async def test_a_refusal_of_what_was_sent_ends_it_with_its_code(world: World) -> None:
+    sealed = make_envelope(US, PEER)
+    await world.post(sealed)
+    world.hostile.refuse(sealed, SOME_HEAD, "policy_denied")
+    taken = await world.take(world.hostile.log, world.hostile.log.size - 1)
+    row = await world.store.recipient(MESSAGE, PEER)
+    assert row is not None
+    assert [settled.state for settled in taken.settled] == [MachineState.REFUSED]
+    assert (row.state, row.reason) == (MachineState.REFUSED, "policy_denied")
+
+
+async def test_a_refusal_after_a_receipt_takes_nothing_back(world: World) -> None:
+    sealed, hostile = make_envelope(US, PEER), world.hostile
+    await world.post(sealed)
+    hostile.receipt(sealed, SOME_HEAD)
+    await world.take(hostile.log, hostile.log.size - 1)
+    hostile.refuse(sealed, SOME_HEAD)
+    taken = await world.take(hostile.log, hostile.log.size - 1)
+    row = await world.store.recipient(MESSAGE, PEER)
+    assert row is not None
+    assert not taken.settled
+    assert (row.state, row.reason) == (MachineState.STORED, None)
+
+
+async def test_a_receipt_after_a_refusal_counts(world: World) -> None:
+    sealed, hostile = make_envelope(US, PEER), world.hostile
+    await world.post(sealed)
+    hostile.refuse(sealed, SOME_HEAD)
+    await world.take(hostile.log, hostile.log.size - 1)
+    hostile.receipt(sealed, SOME_HEAD)
+    await world.take(hostile.log, hostile.log.size - 1)
+    row = await world.store.recipient(MESSAGE, PEER)
+    assert row is not None
+    assert (row.state, row.reason) == (MachineState.STORED, None)
+
+
+async def test_what_must_come_again_later_is_told_so(world: World) -> None:
+    early, hostile = make_envelope(PEER, US), world.hostile
+    early = _with_header(early, NOW + 2 * 86_400_000)
+    hostile.issue(early)
+    taken = await world.take(hostile.log, hostile.log.size - 1, early)
+    assert taken.results == [Result(early.header.envelope_id, "from_future")]
+    assert not taken.answers
 
 
 async def test_a_receipt_for_another_body_settles_nothing(world: World) -> None:

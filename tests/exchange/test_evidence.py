@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from exchange.card import VerifiedCard, verify_card
 from exchange.checkpoint import Checkpoint
-from exchange.envelope import SealedEnvelope
+from exchange.envelope import SealedEnvelope, encode_rest
 from exchange.errors import EvidenceError, EvidenceProblem, ProtocolBugError
 from exchange.evidence import (
     Claim,
@@ -369,13 +369,22 @@ def test_a_statement_about_another_body_is_not_proved() -> None:
 
 
 def test_content_that_was_not_committed_to_is_not_proved() -> None:
-    file = story().file()
-    file.contents[0] = make_envelope(PONAL, BKA, b'{"kind":"alert","case_id":"other"}', message_id=MESSAGE)
-    header = replace(file.contents[0].header, envelope_id=story().alert.header.envelope_id)
-    file.contents[0] = replace(file.contents[0], header=header)
+    """Everything but the words is that of the true envelope: only the commitment tells."""
+    file, alert = story().file(), story().alert
+    other = b'{"kind":"alert","case_id":"other"}'
+    rest = encode_rest(PONAL, BKA, alert.header.envelope_id, 1, 1, MESSAGE, other)
+    assert encode_rest(PONAL, BKA, alert.header.envelope_id, 1, 1, MESSAGE, ALERT) == alert.rest
+    file.contents[0] = replace(alert, rest=rest)
     report = file.report()
     assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.CONTENT_MISMATCH)
     assert report.case_id is None
+
+
+def test_content_of_another_envelope_is_not_proved() -> None:
+    file = story().file()
+    other = make_envelope(PONAL, BKA, b'{"kind":"alert","case_id":"other"}', message_id=MESSAGE)
+    file.contents[0] = replace(other, header=replace(other.header, envelope_id=story().alert.header.envelope_id))
+    assert result_of(file.report(), "issued", PONAL) == (NOT_PROVED, EvidenceProblem.CONTENT_MISMATCH)
 
 
 def test_content_of_no_envelope_is_refused() -> None:

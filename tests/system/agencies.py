@@ -24,6 +24,7 @@ TOCSIN = (sys.executable, "-m", "nodes.cli")
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 WAIT_S = 60.0
+PATIENCE = float(os.environ.get("TOCSIN_PATIENCE", "1"))  # of `until`; less where a test is expected to fail
 
 SMALLEST: dict[str, Any] = {
     "kind": "alert",
@@ -225,7 +226,7 @@ def introduce(*nodes: Node) -> None:
 def until(happened: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:
     """Wait for something that only another process can bring about."""
     pause = threading.Event()
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + wait_s * PATIENCE
     while not happened():
         assert time.monotonic() < deadline, f"{what} did not happen within {wait_s:.0f} s"
         pause.wait(0.05)

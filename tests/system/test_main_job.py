@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,9 @@ def test_a_post_with_the_same_id_and_bytes_gives_the_first_answer_and_other_byte
     assert len(berlin.inbox()) == 1
 
 
+SECRETS = ("Luc\u00eda", "white van", "SECRET-REF-77", "duty-07", "correct horse")
+
+
 def test_case_content_is_nowhere_in_clear_on_either_disk(pair: tuple[Node, Node]) -> None:
     bogota, berlin = pair
     posted = bogota.post("bka.de", "--wait", "30", local_refs=[{"system": "national_cms", "ref": "SECRET-REF-77"}])
@@ -107,9 +112,30 @@ def test_case_content_is_nowhere_in_clear_on_either_disk(pair: tuple[Node, Node]
     for node in pair:
         disk = b"".join(path.read_bytes() for path in node.directory.rglob("*") if path.is_file())
         log = (node.home / f"{node.agency}.log").read_bytes()
-        for secret in ("Luc\u00eda", "white van", "SECRET-REF-77", posted["case_id"], "duty-07"):
-            assert secret.encode() not in disk
-            assert secret.encode() not in log
+        metrics = json.dumps(node.ask("metrics")).encode()
+        assert node.process is not None
+        shown = b"".join((Path("/proc") / str(node.process.pid) / name).read_bytes() for name in ("cmdline", "environ"))
+        for secret in (*SECRETS, posted["case_id"]):
+            for place in (disk, log, metrics, shown):
+                assert secret.encode() not in place
+
+
+def test_what_goes_over_the_line_cannot_be_read_without_the_addressee_s_key(pair: tuple[Node, Node]) -> None:
+    """Bodies are deflated before they are sealed: whoever looks for words must inflate first, from any byte on."""
+    bogota, berlin = pair
+    bogota.post("bka.de", "--wait", "30")
+    berlin.stop()
+    bogota.post("bka.de", local_refs=[{"system": "national_cms", "ref": "SECRET-REF-77"}])
+    bogota.stop()
+
+    ((body,),) = bogota.rows("SELECT body FROM body")
+
+    assert len(body) in {(1024 << step) + 1136 for step in range(9)}
+    for start in range(len(body)):
+        found = body[start:]
+        with contextlib.suppress(zlib.error):
+            found += zlib.decompressobj(-15).decompress(found)
+        assert not any(secret.encode() in found for secret in SECRETS)
 
 
 def test_a_message_to_an_agency_that_cannot_have_it_is_posted_to_nobody(pair: tuple[Node, Node]) -> None:

@@ -1,0 +1,67 @@
+"""Nothing fails silently (promise P6): whatever keeps a message from its recipient has a reason and a next step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from tests.cli.contract import check_document
+from tests.system.agencies import Node, until
+
+MakeNode = Callable[[str, str], Node]
+
+
+def waits_because(node: Node, message: str, recipient: str, *reasons: str) -> None:
+    """Until `track` gives one of the reasons; then `why` must give the same, as a sentence, with what to do then."""
+
+    def told() -> bool:
+        entries = {entry["agency"]: entry for entry in node.ask("track", id=message)["recipients"]}
+        return (entries[recipient]["state"], entries[recipient]["reason"] in reasons) == ("queued", True)
+
+    until(told, f"one of {reasons}")
+    said = node.ok("why", message)
+    check_document("why", said)
+    (why,) = (entry for entry in said["recipients"] if entry["agency"] == recipient)
+    assert why["reason"] in reasons
+    assert recipient in why["sentence"]
+    assert why["next_step"]
+
+
+def test_what_waits_for_a_peer_says_for_what(make_node: MakeNode) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    bogota.start()
+    bogota.trust(berlin)
+    message = bogota.post("bka.de")["message_id"]
+
+    waits_because(bogota, message, "bka.de", "unreachable")
+
+    berlin.start()
+    waits_because(bogota, message, "bka.de", "peer_does_not_trust_us")
+
+    bogota.ok("peer", "suspend", "bka.de", "--reason", "audit")
+    waits_because(bogota, message, "bka.de", "peer_suspended")
+
+    bogota.ok("peer", "resume", "bka.de")
+    berlin.trust(bogota)
+    until(lambda: bogota.state(message, "bka.de") == "stored", "delivery")
+
+
+def test_a_message_whose_time_is_over_ends_as_expired_and_its_sender_is_told_what_to_do(
+    pair: tuple[Node, Node],
+) -> None:
+    bogota, berlin = pair
+    berlin.kill()
+    over = time.time() + 3
+    expires = datetime.fromtimestamp(over, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    message = bogota.post("bka.de", expires_at=expires)["message_id"]
+    bogota.kill()
+    until(lambda: time.time() > over, "its last moment")
+
+    bogota.start()
+
+    until(lambda: bogota.state(message, "bka.de") == "expired", "its end")
+    (why,) = bogota.ok("why", message)["recipients"]
+    assert why["state"] == "expired"
+    assert "bka.de" in why["sentence"]
+    assert message in why["next_step"]
