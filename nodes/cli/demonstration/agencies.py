@@ -48,9 +48,9 @@ INTERPOL = Cast("interpol.int", "INTERPOL General Secretariat", "FR", "+33472447
 
 
 class Agency:
-    """One agency's node, with a tap on the line that leads to it."""
+    """One agency's node, with a tap on the line that leads to it unless it shall be called directly."""
 
-    def __init__(self, cast: Cast, home: Path) -> None:
+    def __init__(self, cast: Cast, home: Path, *, tapped: bool = True) -> None:
         self.cast = cast
         self.directory = home / cast.agency
         self._passphrase = home / f"{cast.agency}.passphrase"
@@ -59,6 +59,7 @@ class Agency:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = int(probe.getsockname()[1])
         self.tap = Tap(self._port)
+        self._called_at = self.tap.port if tapped else self._port
         self.code = ""
 
     @property
@@ -75,7 +76,7 @@ class Agency:
             "init",
             str(self.directory),
             *("--agency", cast.agency, "--name", cast.name, "--country", cast.country, "--contact", cast.contact),
-            *("--listen", f"127.0.0.1:{self._port}", "--endpoint", f"https://127.0.0.1:{self.tap.port}"),
+            *("--listen", f"127.0.0.1:{self._port}", "--endpoint", f"https://127.0.0.1:{self._called_at}"),
             *("--passphrase-file", str(self._passphrase), "--json"),
         )
         self.code = json.loads(made)["safety_code"]
