@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from exchange.delivery import DECISIONS, END_STATES, State, at_least, highest
@@ -34,6 +35,7 @@ UNLIMITED = 1_000_000
 SENT_UNLESS_SAID = 100  # each of them costs a read of its own
 
 
+@lru_cache(maxsize=1024)  # one page, or one batch, names few moments often
 def timestamp(ms: int | None) -> str | None:
     """RFC 3339, UTC, milliseconds, `Z`. Total: a peer may claim any time, and no page may fail for it."""
     if ms is None:
