@@ -17,6 +17,7 @@ from nodes.cli.demonstration.agencies import COLOMBIA, Agency, remove, run_tocsi
 
 PER_PROCESS = 25
 ROUNDS = 5
+FIRST_PORT = 20_000  # below those that the system hands out: two nodes made one after the other must not share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ def measure(count: int) -> Fanout:
         passphrase.chmod(0o600)
         names = [f"a{number:03}.example" for number in range(count)]
         with ThreadPoolExecutor(2) as pool:
-            codes = list(pool.map(lambda name: _made(home, name, passphrase), names))
+            codes = list(
+                pool.map(lambda number: _made(home, names[number], FIRST_PORT + number, passphrase), range(count))
+            )
         shares = [names[first : first + PER_PROCESS] for first in range(0, count, PER_PROCESS)]
         processes.extend(_started(home, share, passphrase) for share in shares)
         card = (sender.directory / "card.tocsin").read_text()
@@ -58,11 +61,22 @@ def measure(count: int) -> Fanout:
         remove(home)
 
 
-def _made(home: Path, name: str, passphrase: Path) -> str:
+def _made(home: Path, name: str, port: int, passphrase: Path) -> str:
     said = run_tocsin(
         "init",
         str(home / name),
-        *("--agency", name, "--name", name, "--country", "DE", "--contact", "+4961155123", "--listen", "127.0.0.1:0"),
+        *(
+            "--agency",
+            name,
+            "--name",
+            name,
+            "--country",
+            "DE",
+            "--contact",
+            "+4961155123",
+            "--listen",
+            f"127.0.0.1:{port}",
+        ),
         *("--passphrase-file", str(passphrase), "--json"),
     )
     return str(json.loads(said)["safety_code"])

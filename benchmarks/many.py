@@ -40,7 +40,10 @@ async def _run(passphrase: str, directories: list[str]) -> None:
                 ready.set()
 
             running.append(asyncio.create_task(daemon.run(on_ready)))
-            await ready.wait()
+            waiting = asyncio.create_task(ready.wait())
+            await asyncio.wait({running[-1], waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.is_set():
+                await running[-1]  # it did not start: this raises why
         await asyncio.to_thread(sys.stdin.read)
         for daemon in daemons:
             daemon.stop()

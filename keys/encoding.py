@@ -24,6 +24,9 @@ MAX_INT: Final = 2**63 - 1
 MAX_TIME_MS: Final = 253_402_300_799_999
 """The last moment of the year 9999, UTC: a calendar, a page and a database column can hold every time up to it."""
 MAX_DEPTH: Final = 16
+MAX_VALUES: Final = 131_072
+"""Elements of all arrays of one object, or one for 32 bytes of its cap if that is more. A hash takes 34 bytes; what
+holds nothing but one-byte values would take thirty times its size in memory."""
 
 _T = TypeVar("_T")
 
@@ -46,13 +49,14 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Value:
     """The value whose encoding is `data`. Total: any bytes give a value that encodes to them, or an EncodingError.
 
     Raises:
-        EncodingError: `data` is longer than `max_bytes`, nests arrays deeper than `max_depth`, or is not canonical.
+        EncodingError: `data` is longer than `max_bytes`, nests arrays deeper than `max_depth`, has more elements than
+            it may (MAX_VALUES), or is not canonical.
     """
     size = len(data)
     if size > max_bytes:
         raise EncodingError("too_large", 0)
     try:
-        value, end = _read(data, 0, max_depth)
+        value, end = _read(data, 0, max_depth, [max(MAX_VALUES, max_bytes // 32)])
     except IndexError:  # a first byte or a one-byte length lies beyond the end
         raise EncodingError("truncated", size) from None
     if end != size:
@@ -137,7 +141,7 @@ _LONG_TEXTS: Final = {0xD9: (1, 0x20), 0xDA: (2, 0x100), 0xDB: (4, 0x1_0000)}
 _LONG_ARRAYS: Final = {0xDC: (2, 0x10), 0xDD: (4, 0x1_0000)}
 
 
-def _read(data: bytes, at: int, depth_left: int) -> tuple[Value, int]:
+def _read(data: bytes, at: int, depth_left: int, left: list[int]) -> tuple[Value, int]:
     """The value whose encoding starts at `at`, and where it ends. Most frequent forms first."""
     first = data[at]
     if first < 0x80:
@@ -148,7 +152,7 @@ def _read(data: bytes, at: int, depth_left: int) -> tuple[Value, int]:
     if 0xA0 <= first < 0xC0:
         return _text(data, at + 1, first & 0x1F), at + 1 + (first & 0x1F)
     if 0x90 <= first < 0xA0:
-        return _array(data, at + 1, first & 0x0F, depth_left)
+        return _array(data, at + 1, first & 0x0F, depth_left, left)
     if first in _LONG_INTS:
         number, end = _number(data, at, _LONG_INTS[first])
         if number > MAX_INT:
@@ -166,7 +170,7 @@ def _read(data: bytes, at: int, depth_left: int) -> tuple[Value, int]:
         return _text(data, start, length), start + length
     if first in _LONG_ARRAYS:
         length, start = _number(data, at, _LONG_ARRAYS[first])
-        return _array(data, start, length, depth_left)
+        return _array(data, start, length, depth_left, left)
     raise EncodingError("forbidden_type", at)
 
 
@@ -195,13 +199,16 @@ def _text(data: bytes, start: int, length: int) -> str:
         raise EncodingError("bad_text", start + error.start) from None
 
 
-def _array(data: bytes, at: int, length: int, depth_left: int) -> tuple[list[Value], int]:
+def _array(data: bytes, at: int, length: int, depth_left: int, left: list[int]) -> tuple[list[Value], int]:
     if depth_left == 0:
         raise EncodingError("too_deep", at)
     if length > len(data) - at:  # each element takes a byte at least
         raise EncodingError("truncated", at)
+    left[0] -= length
+    if left[0] < 0:
+        raise EncodingError("too_many_values", at)
     items: list[Value] = []
     for _ in range(length):
-        item, at = _read(data, at, depth_left - 1)
+        item, at = _read(data, at, depth_left - 1, left)
         items.append(item)
     return items, at
