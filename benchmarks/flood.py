@@ -1,6 +1,6 @@
 """A flood by one trusted peer while another sends flash alerts: how much later do these arrive? Owns that figure.
 
-The flood is the peer written from the protocol alone, on as many lines as it may have, each handing over the same proved
+The flood is the peer written from the protocol alone, on as many lines as it may have. Each hands over the same proved
 envelope as fast as it is answered: every round costs the node a checkpoint's two signatures and a multi-proof.
 """
 
