@@ -83,6 +83,7 @@ def main() -> int:
 @contextmanager
 def pair_of_nodes(home: Path, *, tapped: bool) -> Iterator[tuple[Agency, Agency]]:
     """Two running nodes that trust each other and have exchanged something."""
+    home.mkdir()
     agencies = sender, recipient = Agency(COLOMBIA, home, tapped=tapped), Agency(GERMANY, home, tapped=tapped)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(Agency.make, agencies))
