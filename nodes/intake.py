@@ -111,7 +111,6 @@ class Taken:
     arrived: list[Arrived] = field(default_factory=list)
     settled: list[SettledRecipient] = field(default_factory=list)
     acknowledged: list[tuple[AgencyId, MessageId]] = field(default_factory=list)  # messages that got an ack
-    new_epoch_keys: bool = False
     new_profile: bool = False
 
 
@@ -210,7 +209,7 @@ class Intake:
                 case Receipt() | RefusedEntry():
                     self._settle(statement, deliveries, recipients, plan, taken, now)
                 case EpochKey():
-                    self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
+                    self._learn_epoch_key(peer, statement, statement.entry, plan)
                 case KeyDestroyed():
                     self._forget_epoch_key(peer, statement.entry, plan)
                 case Profile():
@@ -333,7 +332,7 @@ class Intake:
 
     # what a peer says about itself
 
-    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: _Plan, taken: Taken) -> None:
+    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: _Plan) -> None:
         if entry.number in peer.epoch_keys:
             return
         try:
@@ -348,7 +347,6 @@ class Intake:
         )
         key = PublishedKey(entry.number, entry.use_from, entry.public)
         plan.after.append(lambda: peer.epoch_keys.__setitem__(key.number, key))
-        taken.new_epoch_keys = True
 
     @staticmethod
     def _forget_epoch_key(peer: Peer, entry: KeyDestroyed, plan: _Plan) -> None:

@@ -8,7 +8,6 @@ through the same `Outflow`, so there is one way in and one way out.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -73,14 +72,13 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """Rows that a hello asks for, to be written with the round's commit; and whether a queue that waited was
-    released, or this was the first word that let us speak.
+    released.
     """
 
     ops: Sequence[Op]
     released: bool
     recovering: bool
     new_anchor: bool
-    first_word: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +168,7 @@ class Node:
         now = self._clock()
         if not peer.guard_passed:
             return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
+        await self._posting.seal_waiting(peer)
         items = await self._outflow.due(peer, now)
         positions = frozenset(peer.owed | self._outflow.lacking_positions(peer))
         groups = await self._outflow.groups(peer, items, positions)
@@ -297,20 +296,13 @@ class Node:
         ops.extend(self._hear_keys(peer, spoken))
         again = await self._recover(peer, hello.recover_since)
         ops.extend(again)
-        was_passed = peer.guard_passed
         await self._guard(peer, spoken)
         released = peer.line.next_attempt_at > now or peer.line.failures > 0
         if released:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
         new_anchor = any(isinstance(op, PutAnchor) for op in ops)
-        return _Heard(
-            ops,
-            released,
-            recovering=bool(again),
-            new_anchor=new_anchor,
-            first_word=peer.guard_passed and not was_passed,
-        )
+        return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
@@ -445,19 +437,14 @@ class Node:
         return self._clock() + (peer.row.clock_skew_ms or 0)
 
     def _after(self, peer: Peer, taken: Taken, heard: _Heard) -> None:
-        if taken.new_epoch_keys or heard.recovering or heard.first_word:
-            # The first word too: a process may have died between learning a key and sealing what had waited for it.
-            self._seal_soon(peer)
+        peer.unsealed = peer.unsealed or heard.recovering
+        sealable = peer.unsealed and peer.guard_passed and peer.usable_key(self._clock()) is not None
+        if sealable or taken.new_profile:  # its courier seals, and may have had no address until now
+            peer.wake.set()
         if heard.new_anchor:
             self._on_anchor()
         self._on_taken(taken)
 
-    def _seal_soon(self, peer: Peer) -> None:
-        self._sealing = asyncio.get_running_loop().create_task(self._seal_waiting(peer))
-
-    async def _seal_waiting(self, peer: Peer) -> None:
-        while await self._posting.seal_waiting(peer):
-            pass
 
 
 @contextmanager

@@ -98,6 +98,7 @@ class Peer:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     flash_waiting: bool = False
+    unsealed: bool = True  # the store may hold messages to it that wait for its key: at first nobody has looked
     conflicting: bool = False  # it signed two anchors with one serial
     recovered_at: int = 0  # when it last asked to be sent again what it lost
     recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then

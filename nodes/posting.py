@@ -41,6 +41,8 @@ from nodes.store.contract import (
 from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
+SEALED_AT_ONCE = 256
+
 
 @dataclass(frozen=True, slots=True)
 class OwnAck:
@@ -204,7 +206,7 @@ class Posting:
         for post in posts:
             flash = post.row.precedence == int(Precedence.FLASH)
             for recipient in post.recipients:
-                self._wake(recipient.agency, flash=flash)
+                self._wake(recipient.agency, flash=flash, unsealed=len(post.sealings) < len(post.recipients))
 
     async def post(
         self, completed: Completed, recipients: Sequence[AgencyId], *, own_ack: OwnAck | None = None
@@ -228,18 +230,29 @@ class Posting:
         self._forbid(decisions, "--to")
         recipient = _queued(row, agency, deliver_by(received.headline, now), now)
         await self._writer.commit(Change.of(PutRecipient(recipient), audit=tuple(audit)))
-        peer = self._peers.get(agency)
-        if peer is not None:
-            await self.seal_waiting(peer)
+        self._wake(agency, unsealed=True)
 
-    async def seal_waiting(self, peer: Peer, limit: int = 256) -> int:
-        """Seal what waited for an epoch key of this peer. Returns how many envelopes were issued."""
-        now = self._clock()
-        key_to = peer.usable_key(now)
-        if key_to is None:
-            return 0
+    async def seal_waiting(self, peer: Peer) -> None:
+        """Seal what waits for a key of this peer, once it has one. For its courier alone: two at once would issue one
+        envelope twice.
+        """
+        while peer.unsealed:
+            now = self._clock()
+            key_to = peer.usable_key(now)
+            if key_to is None:
+                return
+            peer.unsealed = False  # before the look: what is queued from now on raises it again
+            try:
+                peer.unsealed = await self._seal_some(peer, key_to, now) or peer.unsealed
+            except BaseException:
+                peer.unsealed = True
+                raise
+
+    async def _seal_some(self, peer: Peer, key_to: PublishedKey, now: int) -> bool:
+        """True if there may be more."""
+        waiting = await self._store.unsealed(peer.agency, SEALED_AT_ONCE)
         sealings = []
-        for recipient in await self._store.unsealed(peer.agency, limit):
+        for recipient in waiting:
             row = await self._store.message(self._identity.agency, recipient.message_id)
             key = None if row is None else self._vault.key_of(row)
             content = None if row is None else self._vault.content(row)
@@ -247,8 +260,7 @@ class Posting:
                 sealings.append(self._sealing(peer, key_to, recipient, content, key, now))
         if sealings:
             await self._commit([], sealings, ())
-            self._wake(peer.agency)
-        return len(sealings)
+        return len(waiting) == SEALED_AT_ONCE and bool(sealings)
 
     async def new_envelope(self, recipient: RecipientRow, *, reseal: bool) -> RecipientRow:
         """The same message in a new envelope: a reseal by the node itself, or `resend` by an operator. The old row of
@@ -256,9 +268,7 @@ class Posting:
         """
         renewed = self.renewed(recipient, reseal=reseal)
         await self._writer.commit(Change.of(PutRecipient(renewed)))
-        peer = self._peers.get(recipient.agency)
-        if peer is not None:
-            await self.seal_waiting(peer)
+        self._wake(recipient.agency, unsealed=True)
         return renewed
 
     def renewed(self, recipient: RecipientRow, *, reseal: bool = False, again: bool = False) -> RecipientRow:
@@ -341,10 +351,11 @@ class Posting:
 
         await self._writer.commit(Change(entries=tuple(s.draft for s in sealings), ops=ops, audit=tuple(audit)))
 
-    def _wake(self, agency: AgencyId, *, flash: bool = False) -> None:
+    def _wake(self, agency: AgencyId, *, flash: bool = False, unsealed: bool = False) -> None:
         peer = self._peers.get(agency)
         if peer is not None:
             peer.flash_waiting = peer.flash_waiting or flash
+            peer.unsealed = peer.unsealed or unsealed
             peer.wake.set()
 
     @staticmethod
