@@ -167,9 +167,12 @@ class EvidenceExport:
         own = self._identity.agency
         proof = await self._ledger.proof(log, index)
         bundle.statements.append((own, proof))
+        said = proof.checkpoint
+        if not _changed_since(self._identity.keys, said.origin.gateway, said.origin.generation, said.size):
+            return
         for opened in self._identity.opened:
             origin = opened.checkpoint.origin
-            if origin.generation > proof.checkpoint.origin.generation:
+            if origin.generation > said.origin.generation and await self._we_agree(opened):
                 tie = (own, await self._ledger.proof(log_name(origin.gateway, origin.generation), 0))
                 if tie not in bundle.statements:
                     bundle.statements.append(tie)
@@ -197,17 +200,43 @@ class EvidenceExport:
         if head is None:
             return None
         nodes = tuple(path[i : i + 32] for i in range(0, len(path), 32))
-        await self._tie(agency, gateway, generation, bundle)
+        await self._tie(agency, gateway, generation, size, bundle)
         await self._link(agency, gateway, generation, size, head.root, bundle)
         return Proof(entry=entry, index=index, path=nodes, checkpoint=stored_checkpoint(head.checkpoint, agency))
 
-    async def _tie(self, agency: AgencyId, gateway: str, generation: int, bundle: _Bundle) -> None:
-        """Where later generations of its log begin, each led on like any other statement of it."""
+    async def _we_agree(self, opened: Proof) -> bool:
+        """True if our own closed log had the end that we named: after a lost history it is one that a peer told us."""
+        entry, origin = decode_entry(opened.entry), opened.checkpoint.origin
+        if not isinstance(entry, LogOpened):
+            return False
+        log = log_name(origin.gateway, entry.previous_generation)
+        roots = await self._ledger.ended_roots(log, [entry.last_size])
+        return entry.last_size == 0 or roots.get(entry.last_size) == entry.last_root
+
+    async def _agrees(self, agency: AgencyId, opened: Proof) -> bool:
+        """True if the end that it names is a head that lies here, or the generation before never had one."""
+        entry, origin = decode_entry(opened.entry), opened.checkpoint.origin
+        if not isinstance(entry, LogOpened):
+            return False
+        if entry.last_size == 0:
+            return True
+        head = await self._store.peer_head(agency, origin.gateway, entry.previous_generation, entry.last_size)
+        return head is not None and head.root == entry.last_root
+
+    async def _tie(self, agency: AgencyId, gateway: str, generation: int, size: int, bundle: _Bundle) -> None:
+        """Where later generations of its log begin, each led on like any other statement of it. Only if they are
+        needed, and only those whose word agrees with the heads that are held: one that it speaks later must not take
+        back what it said before.
+        """
         peer = self._peers.get(agency)
-        for opened in () if peer is None else peer.opened:
+        if peer is None or not _changed_since(peer.keys, gateway, generation, size):
+            return
+        for opened in peer.opened:
             origin = opened.checkpoint.origin
             tie = (agency, opened)
             if origin.gateway == gateway and origin.generation > generation and tie not in bundle.statements:
+                if not await self._agrees(agency, opened):
+                    continue
                 bundle.statements.append(tie)
                 head = opened.checkpoint
                 await self._link(agency, gateway, origin.generation, head.size, head.root, bundle)
@@ -219,11 +248,9 @@ class EvidenceExport:
         end of its generation.
         """
         peer = self._peers.get(agency)
-        if peer is None or not any(
-            _log_position(change) >= (generation, size) for change in peer.keys.changes_of(gateway)
-        ):
+        if peer is None or not _changed_since(peer.keys, gateway, generation, size):
             return
-        end = _end_of(peer.opened, generation)
+        ends = _ends_of(peer.opened, gateway, generation)
         # Rounds cross on the line, so several heads may have been proved from the same earlier one, and a head that
         # came late was proved into a newer one: all the ways are looked at.
         first = await self._store.peer_head(agency, gateway, generation, size)
@@ -239,8 +266,8 @@ class EvidenceExport:
                     continue
                 tried.add(step.to_size)
                 way = [*links, step]
-                if (step.to_size, step.to_root) == end or all(
-                    _log_position(change) < (generation, step.to_size) for change in peer.keys.changes_of(gateway)
+                if (step.to_size, step.to_root) in ends or not _changed_since(
+                    peer.keys, gateway, generation, step.to_size
                 ):
                     # A head of the pair now in force, or the last one: the chain need lead no further.
                     bundle.links.extend(link for link in way if link not in bundle.links)
@@ -281,13 +308,19 @@ def _log_position(change: Proof) -> tuple[int, int]:
     return change.checkpoint.origin.generation, change.index + 1
 
 
-def _end_of(opened: Iterable[Proof], generation: int) -> tuple[int, bytes] | None:
-    """Size and root with which a generation ended, as the next one says."""
-    for proof in opened:
-        entry = decode_entry(proof.entry)
-        if isinstance(entry, LogOpened) and entry.previous_generation == generation:
-            return entry.last_size, entry.last_root
-    return None
+def _changed_since(keys: AgencyKeys, gateway: str, generation: int, size: int) -> bool:
+    """True if the pair that signs a head of this size was changed by now."""
+    return any(_log_position(change) >= (generation, size) for change in keys.changes_of(gateway))
+
+
+def _ends_of(opened: Iterable[Proof], gateway: str, generation: int) -> set[tuple[int, bytes]]:
+    """Sizes and roots with which a generation ended, as later ones say; more than one from a liar."""
+    entries = [decode_entry(proof.entry) for proof in opened if proof.checkpoint.origin.gateway == gateway]
+    return {
+        (entry.last_size, entry.last_root)
+        for entry in entries
+        if isinstance(entry, LogOpened) and entry.previous_generation == generation
+    }
 
 
 def _steps(heads: Mapping[int, PeerHeadRow], at: int) -> Iterator[LinkItem]:

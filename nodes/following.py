@@ -144,9 +144,21 @@ class Following:
         return await self._about(caller, args, kind, case_id, words)
 
     async def _about(self, caller: OperatorRow, args: Document, kind: str, case_id: str, words: _Words) -> Answer:
-        case = await (self._held_case(case_id) if kind == "note" else self._own_case(case_id))
         tree = dict(words.tree)
-        recipients = await self._recipients(args, kind, case)
+        asked = [sorted(agencies_of(args.get(name))) for name in ("to", "without")]
+        submission = Submission(
+            caller=caller,
+            args=args,
+            recipients=[],
+            message_id=message_id_of(args),
+            digest=sha256(b"\0".join((words.text, case_id.encode(), json.dumps(asked).encode()))).hexdigest(),
+            tree=tree,
+        )
+        # First of all: a cancel whose answer was lost is asked for again when its case is closed already.
+        if not args.get("explain") and await self._submitting.is_repeated(submission):
+            return await self._submitting.outcome(submission)
+        case = await (self._held_case(case_id) if kind == "note" else self._own_case(case_id))
+        submission.recipients = recipients = await self._recipients(args, kind, case)
         role = "related" if kind == "note" else "supersedes"
         revision = case.headline.revision + (0 if kind == "note" else 1)
         if kind == "renew":
@@ -158,19 +170,9 @@ class Following:
         if not recipients:
             raise OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
         tree.setdefault("status", case.headline.status)
-        submission = Submission(
-            caller=caller,
-            args=args,
-            recipients=recipients,
-            message_id=message_id_of(args),
-            digest=sha256(words.text + b"\0" + case_id.encode()).hexdigest(),
-            tree=tree,
-        )
         if args.get("explain"):
             message = self._complete(submission, case, role, revision)
             return self._submitting.explain(message, recipients)
-        if await self._submitting.is_repeated(submission):
-            return await self._submitting.outcome(submission)
         submission.completed = self._complete(submission, case, role, revision)
         precedence = "flash" if kind in CLOSING_KINDS else submission.completed.headline.precedence
         self._submitting.check_writable(precedence)

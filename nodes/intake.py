@@ -43,7 +43,7 @@ from exchange.entry import Refused as RefusedEntry
 from exchange.errors import RefusalCode, RefusalError, StatementError, StatementProblem
 from exchange.log import LogProofError, leaf_hash, verify_consistency
 from exchange.policy import SILENT_KINDS, CaseFacts
-from exchange.proof import proof_to_wire
+from exchange.proof import Proof, proof_to_wire
 from exchange.round import Group, Result
 from exchange.statement import EnvelopeFacts, Statement, statement_proof, verify_group
 from keys.encoding import encode
@@ -51,6 +51,7 @@ from keys.epochs import PublishedKey
 from keys.errors import EncodingError, KeysError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, MessageId, parse_uuid
 from keys.sealing import probe_epoch_public
+from nodes.hello import MAX_GENERATION_JUMP
 from nodes.identity import Identity, log_name
 from nodes.loading import opened_meta
 from nodes.metrics import Metrics
@@ -81,6 +82,7 @@ from nodes.store.contract import (
 from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
+MAX_RIVALS = 2
 MAX_OPENED_KEPT = 64  # of one peer: nobody honest reopens a log that often
 SLICE = 16  # envelopes that are worked on before others get a turn: about two milliseconds
 
@@ -125,6 +127,7 @@ class _Plan:
     placed_after: list[Callable[[Placed], None]] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
+    opened: list[Proof] = field(default_factory=list)  # first words of the peer's generations, of all groups
 
     def add(self, draft: EntryDraft, ops: Callable[[Placed], list[Op]], after: Callable[[Placed], None]) -> None:
         """One entry. `ops` may be called more than once (a commit tried again), `after` once, when it is durable."""
@@ -163,6 +166,10 @@ class Intake:
         plan = _Plan(ops=list(also))
         for group in groups:
             await self._take_group(peer, group, plan, taken, now, peer_now)
+        if plan.opened:
+            kept = [*peer.opened, *plan.opened]
+            plan.ops.append(opened_meta(kept, peer.agency))
+            plan.after.append(lambda: setattr(peer, "opened", kept))
         if plan.entries or plan.ops:
             committed = await self._writer.commit(plan.change())
             for placed, learn_placed in zip(committed.placed, plan.placed_after, strict=True):
@@ -179,7 +186,11 @@ class Intake:
         ours = [answer.envelope_id for answer in answers if answer is not None]
         deliveries = await self._store.deliveries(ours) if ours else {}
         facts = [
-            envelope.facts if envelope is not None else _facts(self._identity.agency, answer, deliveries)
+            # An answer is compared with what we sent, never with an envelope that comes beside it: its signer would
+            # settle with one of its own making, and the true receipt would find the place taken.
+            envelope.facts
+            if envelope is not None and answer is None
+            else _facts(self._identity.agency, answer, deliveries)
             for answer, envelope in zip(answers, envelopes, strict=True)
         ]
         try:
@@ -235,6 +246,8 @@ class Intake:
         checkpoint = group.checkpoint
         gateway, generation = checkpoint.origin.gateway, checkpoint.origin.generation
         newest = max((head.generation for head in peer.heads.values() if head.gateway == gateway), default=generation)
+        if generation > newest + MAX_GENERATION_JUMP:
+            raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
         retired = any(isinstance(statement, Statement) and not statement.is_current for statement in statements)
         if retired or generation < newest or peer.keys.history.is_ended(gateway, generation):
             raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
@@ -251,21 +264,26 @@ class Intake:
     @staticmethod
     def _keep_opened(peer: Peer, statements: Sequence[Statement | StatementError], plan: _Plan) -> None:
         """Keep where generations of its log begin, for evidence. Whether such a word counts is judged there, so it is
-        kept whatever pair signed it; nothing is decided by it here.
+        kept whatever pair signed it; nothing is decided by it here. A second one for the same generation is kept too,
+        since it convicts its signer; junk beyond that must not fill the place of what is true.
         """
-        known = {(proof.checkpoint.origin.generation, proof.entry) for proof in peer.opened}
-        found = [
-            statement_proof(statement)
-            for statement in statements
-            if isinstance(statement, Statement)
-            and isinstance(statement.entry, LogOpened)
-            and (statement.origin.generation, statement.entry_bytes) not in known
-        ]
-        if not found or len(peer.opened) + len(found) > MAX_OPENED_KEPT:
-            return
-        kept = [*peer.opened, *found]
-        plan.ops.append(opened_meta(kept, peer.agency))
-        plan.after.append(lambda: setattr(peer, "opened", kept))
+        for statement in statements:
+            if not (
+                isinstance(statement, Statement)
+                and isinstance(statement.entry, LogOpened)
+                and statement.index == 0
+                and statement.entry.previous_generation < statement.origin.generation
+            ):
+                continue
+            kept = [*peer.opened, *plan.opened]
+            place = (statement.origin.gateway, statement.origin.generation)
+            rivals = [
+                proof.entry
+                for proof in kept
+                if (proof.checkpoint.origin.gateway, proof.checkpoint.origin.generation) == place
+            ]
+            if statement.entry_bytes not in rivals and len(rivals) < MAX_RIVALS and len(kept) < MAX_OPENED_KEPT:
+                plan.opened.append(statement_proof(statement))
 
     @staticmethod
     def _parse(group: Group) -> list[ParsedEnvelope | None]:
@@ -308,7 +326,7 @@ class Intake:
             plan.after.append(lambda: peer.heads.__setitem__(key, head))
         else:
             crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
-            plan.after.append(lambda: peer.unreconciled.__setitem__((*key, crossed.size), crossed))
+            plan.after.append(lambda: peer.cross(crossed))
         await self._reconcile_older(peer, group, plan)
 
     async def _reconcile_older(self, peer: Peer, group: Group, plan: _Plan) -> None:
@@ -389,8 +407,11 @@ class Intake:
         if not isinstance(entry, Receipt | RefusedEntry):
             return
         delivery = deliveries.get(entry.envelope_id)
-        if delivery is None:
-            return  # verify_group compared with our own facts; without a row there were none, and it did not verify
+        if delivery is None or (delivery[1].agency, delivery[1].envelope_hash) != (
+            statement.agency,
+            entry.envelope_hash,
+        ):
+            return  # verify_group compared with our own facts; this says once more whose word settles what
         row = delivery[1]
         level, code = ("stored", None) if isinstance(entry, Receipt) else ("refused", entry.code)
         plan.ops.append(

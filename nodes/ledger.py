@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from exchange.checkpoint import Checkpoint
-from exchange.log import TileReader, consistency_proof, inclusion_path, multi_proof
+from exchange.log import TileReader, consistency_proof, inclusion_path, multi_proof, root_at
 from exchange.proof import Proof
 from keys.ids import AgencyId
 from nodes.errors import StoreCorruptError
@@ -90,6 +90,14 @@ class Ledger:
     async def roots(self, sizes: Iterable[int]) -> dict[int, bytes]:
         """The roots the open log had at these sizes."""
         return {size: await self._writer.root_at(size) for size in set(sizes)}
+
+    async def ended_roots(self, log: str, sizes: Iterable[int]) -> dict[int, bytes]:
+        """The roots that a closed log had at those of these sizes that it reached; none of one that is not there."""
+        ended = self._closed.get(log)
+        if ended is None:
+            return {}
+        within = {size for size in sizes if 0 < size <= ended.size}
+        return await self._run(log, lambda tiles: {size: root_at(tiles, ended.size, size) for size in within})
 
     def is_open(self, log: str) -> bool:
         """True for the log that is written now."""

@@ -103,7 +103,7 @@ async def load_peers(startup: Startup, store: Store) -> Peers:
         peer = peers.get(unreconciled.agency)
         if peer is not None:
             head = _head(unreconciled)
-            peer.unreconciled[(head.gateway, head.generation, head.size)] = head
+            peer.cross(head)
     for peer in peers:
         peer.conflicting = conflict_meta(peer.agency) in startup.meta
     return peers

@@ -24,7 +24,7 @@ from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
 from keys.ids import AgencyId
 from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
-from nodes.identity import Identity
+from nodes.identity import Identity, log_name
 from nodes.intake import Intake, Taken
 from nodes.ledger import Ledger
 from nodes.loading import conflict_meta
@@ -376,6 +376,19 @@ class Node:
             await self._on_fork(peer, verdict)
             verdict = await self._judge(spoken)
         peer.guard_passed = isinstance(verdict, Passed)
+        if peer.guard_passed:
+            peer.unsound = await self._unsound(spoken)
+
+    async def _unsound(self, spoken: Round) -> frozenset[int]:
+        """Generations that have ended and that do not lead to a head that the peer tells of them."""
+        found = set()
+        for held in spoken.hello.held:
+            if held.gateway != self._identity.gateway or not 0 < held.generation < self._writer.generation:
+                continue
+            roots = await self._ledger.ended_roots(log_name(held.gateway, held.generation), [held.size])
+            if held.size > 0 and (held.checkpoint is None or roots.get(held.size) != held.checkpoint.root):
+                found.add(held.generation)
+        return frozenset(found)
 
     async def _judge(self, spoken: Round) -> Passed | NotTold | Forked:
         size = self._writer.durable_size
@@ -444,7 +457,6 @@ class Node:
         if heard.new_anchor:
             self._on_anchor()
         self._on_taken(taken)
-
 
 
 @contextmanager

@@ -103,7 +103,13 @@ class Outflow:
                 continue
             positions.add((log_name(origin.gateway, origin.generation), 0))
             entry = decode_entry(proof.entry)
-            if isinstance(entry, LogOpened) and entry.reason == "clock" and entry.last_size > 0:
+            if (
+                isinstance(entry, LogOpened)
+                and entry.reason == "clock"
+                and entry.last_size > 0
+                # Of one that ran on from an old copy, an end beside the head it holds would convict us of two logs.
+                and entry.previous_generation not in peer.unsound
+            ):
                 positions.add((log_name(origin.gateway, entry.previous_generation), entry.last_size - 1))
         return positions
 

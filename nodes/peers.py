@@ -15,7 +15,7 @@ from exchange.checkpoint import Checkpoint
 from exchange.entry import Profile
 from exchange.policy import Addressee
 from exchange.proof import Proof
-from exchange.round import Known
+from exchange.round import MAX_CONSISTENCY, Known
 from exchange.statement import AgencyKeys
 from keys.anchor import Anchor
 from keys.epochs import PublishedKey, choose_key
@@ -87,6 +87,8 @@ class Peer:
     holds: dict[int, tuple[int, ...]] = field(default_factory=dict)  # our generation -> sizes it holds
     changes_held: int = 0
     head_wanted: bool = True  # it must be told, whole, which head of its log we hold
+    # Generations of ours that have ended and of which it told a head that they do not lead to:
+    unsound: frozenset[int] = frozenset()
     # What we owe it: positions (log, index) of receipts and refusals to hand over.
     owed: set[tuple[str, int]] = field(default_factory=set)
     handed: dict[int, int] = field(default_factory=dict)  # our generation -> size of the last head handed over
@@ -157,13 +159,23 @@ class Peer:
         """
         named = [held for held in self.holds_sizes(generation) if held <= size]
         handed = self.handed.get(generation, 0)
-        return [*named, handed] if max(named, default=0) < handed <= size else named
+        if max(named, default=0) < handed <= size:
+            return [*named[: MAX_CONSISTENCY - 1], handed]
+        return named[:MAX_CONSISTENCY]
 
     def number(self, generation: int) -> int:
         """Draw the next number of an envelope to this peer. A number lost with a failed commit stays a gap."""
         n = self.next_number.get(generation, 1)
         self.next_number[generation] = n + 1
         return n
+
+    def cross(self, head: Head) -> None:
+        """A head that is not tied to those before it yet. Of more than a hello can name the newest are remembered; all
+        of them lie in the store.
+        """
+        self.unreconciled[(head.gateway, head.generation, head.size)] = head
+        while len(self.unreconciled) > MAX_CROSSED:
+            del self.unreconciled[min(self.unreconciled, key=lambda key: key[1:])]
 
     def crossed_heads(self) -> list[Head]:
         """Unreconciled heads to name in our hello, so that the peer proves them (PROTOCOL §9.2)."""

@@ -195,12 +195,12 @@ class Posting:
                 sealings.append(self._sealing(peer, key_to, recipient, completed.content, key, now))
         return Prepared(row, stored, tuple(queued), tuple(ops), tuple(sealings), tuple(audit))
 
-    async def commit(self, posts: Sequence[Prepared]) -> None:
-        """Make them durable, all in one transaction, and wake the couriers.
+    async def commit(self, posts: Sequence[Prepared], *, also: Sequence[Op] = ()) -> None:
+        """Make them durable, all in one transaction with the rows in `also`, and wake the couriers.
 
         Raises StoreConflictError when one of their ids is taken: none of them was posted.
         """
-        ops = [op for post in posts for op in post.ops]
+        ops = [*also, *(op for post in posts for op in post.ops)]
         sealings = [sealing for post in posts for sealing in post.sealings]
         await self._commit(ops, sealings, [entry for post in posts for entry in post.audit])
         for post in posts:

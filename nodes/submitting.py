@@ -60,11 +60,17 @@ class CaseNumbers:
         """The case id that would be drawn."""
         return f"{self.prefix}/{year}/{self._last.get(year, 0) + 1:06d}"
 
-    def draw(self, year: int) -> tuple[str, PutMeta]:
-        """The next case id and the row that remembers it."""
+    def draw(self, year: int) -> str:
+        """The next case id."""
         case_id = self.next(year)
-        self._last[year] = number = self._last.get(year, 0) + 1
-        return case_id, PutMeta(f"case/{year}", number.to_bytes(8, "big"))
+        self._last[year] = self._last.get(year, 0) + 1
+        return case_id
+
+    def row(self, year: int) -> PutMeta:
+        """What remembers the highest number drawn. Made when a commit is handed in and not when a number is drawn: of
+        two posts that overtake each other the later commit must not write the lower one.
+        """
+        return PutMeta(f"case/{year}", self._last[year].to_bytes(8, "big"))
 
 
 @dataclass(slots=True)
@@ -78,7 +84,7 @@ class Submission:
     digest: str  # of the input and the recipients: a repeat with the same id must bring the same
     text: bytes = b""
     tree: Document = field(default_factory=dict)
-    number: PutMeta | None = None  # of the case, if the node drew it
+    year: int | None = None  # in which the node drew its case number, if it did
     completed: Completed | None = None
     prepared: Prepared | None = None
     earlier: MessageRow | None = None
@@ -185,7 +191,8 @@ class Submitting:
                 )
             case_id = submission.tree.get("case_id")
             if not case_id:
-                case_id, submission.number = self._cases.draw(self._year())
+                submission.year = self._year()
+                case_id = self._cases.draw(submission.year)
             defaults = self.defaults(submission.caller.ref, submission.message_id, str(case_id))
             submission.completed = completed(submission.tree, defaults)
             self.check_writable(submission.completed.headline.precedence)
@@ -208,7 +215,6 @@ class Submitting:
             submission.completed,
             submission.recipients,
             input_sha256=submission.digest,
-            extra_ops=() if submission.number is None else (submission.number,),
             audit=self.audit(submission.caller, "disclosure", submission.message_id, submission.recipients),
             leave_out=leave_out,
         )
@@ -221,7 +227,8 @@ class Submitting:
         if not ready:
             return
         try:
-            await self._posting.commit([one.prepared for one in ready if one.prepared is not None])
+            drawn = [self._cases.row(year) for year in sorted({one.year for one in ready if one.year is not None})]
+            await self._posting.commit([one.prepared for one in ready if one.prepared is not None], also=drawn)
         except StoreConflictError as conflict:
             if len(ready) > 1:
                 for submission in ready:

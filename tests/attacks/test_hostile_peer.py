@@ -8,15 +8,17 @@ from hashlib import sha256
 from itertools import count
 from typing import cast
 
+import pytest
 import pytest_asyncio
 
 from exchange.checkpoint import sign_checkpoint
-from exchange.entry import Head, Issued, Receipt, encode_entry
+from exchange.entry import Head, Issued, LogOpened, Receipt, encode_entry
 from exchange.envelope import SealedEnvelope, encode_header, envelope_hash
 from exchange.log import multi_proof
+from exchange.proof import Proof, proof_from_wire
 from exchange.round import Group, RawEnvelope, Result
 from keys.anchor import anchor_to_wire
-from keys.encoding import encode
+from keys.encoding import decode, encode, take_array
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from keys.sealing import AtRestKey
 from nodes.identity import Identity
@@ -237,6 +239,65 @@ async def test_a_receipt_for_what_was_sent_to_another_agency_settles_nothing(wor
     taken = await world.take(world.hostile.log, world.hostile.log.size - 1)
     assert not taken.settled
     assert await world.is_waiting(THIRD)
+
+
+@pytest.mark.parametrize("addressee", [PEER, THIRD])
+async def test_an_envelope_of_its_own_making_beside_a_receipt_settles_nothing(
+    world: World, addressee: AgencyId
+) -> None:
+    sealed, hostile = make_envelope(US, addressee), world.hostile
+    await world.post(sealed)
+    header = encode_header(replace(sealed.header, recipient=PEER, sent_at=sealed.header.sent_at + 1))
+    other = envelope_hash(header, sha256(b"body").digest())
+    index = hostile.log.commit(Receipt(hostile.salt(), NOW, US, sealed.header.envelope_id, other, SOME_HEAD))
+
+    group = _group(hostile.log, [index], [RawEnvelope(header, b"body")])
+    taken = await world.intake.take(world.peer, [group], now=NOW, peer_now=NOW)
+
+    assert not taken.settled
+    assert await world.is_waiting(addressee)
+    assert not await world.store.statements([sealed.header.envelope_id])
+
+
+async def test_the_first_words_of_all_generations_in_one_round_are_kept(world: World) -> None:
+    hostile, groups = world.hostile, []
+    filler(hostile, 2)
+    for _ in range(3):
+        hostile.open_generation("clock")
+        groups.append(_group(hostile.log, [0], [None]))
+
+    await world.intake.take(world.peer, groups, now=NOW, peer_now=NOW)
+
+    assert [proof.checkpoint.origin.generation for proof in world.peer.opened] == [2, 3, 4]
+    assert [proof.checkpoint.origin.generation for proof in (await _kept_opened(world))] == [2, 3, 4]
+
+
+async def test_junk_does_not_take_the_place_of_a_generation_s_first_word(world: World) -> None:
+    hostile = world.hostile
+    hostile.open_generation("clock")
+    true = hostile.log.entries[0]
+    await world.take(hostile.log, 0)
+    for number in range(80):
+        index = hostile.log.commit(LogOpened(hostile.salt(), NOW, 1, number, bytes(32), "clock"))
+        await world.take(hostile.log, index)
+    assert [proof.entry for proof in world.peer.opened] == [true]
+
+
+async def test_a_generation_far_beyond_the_newest_is_not_taken(world: World) -> None:
+    hostile = world.hostile
+    filler(hostile, 1)
+    await world.take(hostile.log, 0)
+    far = Log(replace(hostile.log.origin, generation=1_000_000), hostile.pair)
+    far.commit(LogOpened(hostile.salt(), NOW, 1, 1, bytes(32), "clock"))
+
+    await world.take(far, 0)
+
+    assert {generation for _, generation in world.peer.heads} == {1}
+
+
+async def _kept_opened(world: World) -> list[Proof]:
+    meta = (await world.store.startup()).meta[f"opened/{PEER}"]
+    return [proof_from_wire(wire, PEER) for wire in take_array(decode(meta, max_bytes=4 << 20), max_length=64)]
 
 
 async def test_a_refusal_for_what_was_sent_to_another_agency_ends_nothing(world: World) -> None:

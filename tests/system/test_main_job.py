@@ -225,3 +225,16 @@ def test_a_renewal_moves_the_end_of_an_alert_and_never_shortens_it_or_hides_it(p
     assert inbox[renewal["message_id"]]["superseded_by"] == again["message_id"]
     assert inbox[alert["message_id"]]["superseded_by"] == updated["message_id"]
     assert inbox[again["message_id"]]["superseded_by"] == updated["message_id"]
+
+
+def test_a_cancel_whose_answer_was_lost_may_be_repeated_after_the_case_is_closed(pair: tuple[Node, Node]) -> None:
+    bogota, _ = pair
+    case = bogota.post("bka.de", "--wait", "30")["case_id"]
+    same = ("cancel", case, "--reason", "false_report", "--id", "0193a5b2-7c1e-4d3a-9f00-1234567890ab")
+
+    first, second = bogota.ok(*same), bogota.ok(*same)
+
+    assert (first["repeated"], second["repeated"]) == (False, True)
+    assert first["message_id"] == second["message_id"]
+    other = bogota.cli(*same, "--without", "bka.de")
+    assert (other.exit, other.document["error"]["code"]) == (65, "id_reused")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -82,3 +84,39 @@ def test_what_the_copy_had_received_and_lost_is_sent_again_and_shown_once(
     assert len({message["message_id"] for message in bogota.inbox()}) == 2
     for message in bogota.inbox():
         assert berlin.state(message["message_id"], "ponal.co") == "stored"
+
+
+def test_a_log_reopened_for_its_clock_before_it_hears_of_its_loss_shows_nobody_a_second_history(
+    rolled_back: tuple[Node, Node, list[str]],
+) -> None:
+    bogota, berlin, _ = rolled_back
+    bogota.start(clock_ms=-600_000)
+    for _ in range(3):
+        bogota.post("bka.de")
+    bogota.ok("log", "reopen", "--reason", "clock")
+    berlin.start()
+
+    last = bogota.post("bka.de", "--wait", "60")
+
+    assert last["recipients"][0]["state"] == "stored"
+    heads_are_one_history_each(berlin)
+
+
+def test_what_a_lost_history_receipted_stays_proved_when_the_copy_has_grown_to_the_same_size(
+    rolled_back: tuple[Node, Node, list[str]], tmp_path: Path
+) -> None:
+    bogota, berlin, _ = rolled_back
+    receipted = berlin.rows("SELECT message_id, head_size FROM statement JOIN outbound ON outbound.number = envelope")
+    message, size = max(receipted, key=lambda row: row[1])
+    bogota.start()
+    while bogota.ok("status")["log"]["size"] < size:
+        bogota.post("bka.de")
+    assert bogota.ok("status")["log"]["size"] == size
+    berlin.start()
+    bogota.post("bka.de", "--wait", "60")
+    file = tmp_path / "evidence.tocsin"
+
+    berlin.ok("evidence", "export", str(UUID(bytes=message)), "-o", str(file))
+
+    said = berlin.cli("evidence", "verify", str(file), directory=False)
+    assert (said.exit, said.document["verdict"]) == (0, "proved"), said.document
