@@ -45,9 +45,12 @@ docs-check: ## links, sections, paths and commands that the documents name exist
 
 check: lint typecheck layers docs-check test ## all of these
 
-bench: ## measure throughput, latency and size; nothing here is a test
+bench: ## measure throughput, latency, size, fan-out, backlog and flood, 8 minutes; nothing here is a test
 	@scripts/setup test
 	$(PYTHON_RUN) benchmarks
+	$(PYTHON_RUN) benchmarks.fanout
+	$(PYTHON_RUN) benchmarks.backlog
+	$(PYTHON_RUN) benchmarks.flood
 
 clean: ## remove what was built; the next target builds it again
 	rm -rf .venv .venv.new .venv.old .venv.lock .venv.log .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist
