@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 TIMEOUT_S = 60.0  # beyond what an operation itself may wait
-HTTP_OK, HTTP_TOO_LARGE = 200, 413
+HTTP_OK, HTTP_TOO_LARGE, HTTP_FAILED = 200, 413, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,11 @@ def ask(directory: Path, operation: str, arguments: Document, *, retry: str = ""
     request = _body(arguments)
     connection = _connect(directory, wait_s + TIMEOUT_S)
     with contextlib.closing(connection):
-        with _after_sending(retry or "look with `tocsin status` before doing it again"):
+        again = retry or "look with `tocsin status` before doing it again"
+        with _after_sending(again):
             response = _send(connection, operation, request)
             body = response.read()
-        _check_status(response)
+        _check_status(response, again)
         return _answer(body)
 
 
@@ -73,7 +74,7 @@ def stream(directory: Path, operation: str, arguments: Document) -> Iterator[Ans
     with contextlib.closing(connection):
         with _after_sending("start it again once the node runs"):
             response = _send(connection, operation, request)
-        _check_status(response)
+        _check_status(response, "start it again once the node runs")
         while True:
             with _after_sending("start it again once the node runs"):
                 line = response.readline()
@@ -133,7 +134,9 @@ def _after_sending(retry: str) -> Iterator[None]:
         raise LostAnswerError(retry) from problem
 
 
-def _check_status(response: HTTPResponse) -> None:
+def _check_status(response: HTTPResponse, retry: str) -> None:
+    if response.status == HTTP_FAILED:  # its disk failed under this very request, and it is about to stop
+        raise LostAnswerError(retry)
     if response.status == HTTP_TOO_LARGE:
         raise OperationError("too_large", "the node takes no request of this size", "a message holds at most 256 KiB")
     if response.status != HTTP_OK:

@@ -155,7 +155,7 @@ def test_a_retry_never_repeats_the_words_of_a_note(node: RecordedNode, tocsin: O
         Recorded(body=b'{"exit":"0","document":{}}'),
         Recorded(body=b'{"exit":true,"document":{}}'),
         Recorded(body=b"[" * 100_000),
-        Recorded(status=500, body=b"oops"),
+        Recorded(status=502, body=b"oops"),
         Recorded(status=404, body=b""),
     ],
 )
@@ -175,6 +175,13 @@ def test_bytes_of_the_command_line_that_are_no_text_are_a_usage_error(node: Reco
 def test_what_the_node_takes_for_too_large_is_too_large(node: RecordedNode, tocsin: Operator) -> None:
     node.answers("status", status=413, body=b"")
     assert tocsin("status", "--json").json["error"]["code"] == "too_large"
+
+
+def test_a_node_that_fails_under_a_request_has_lost_its_answer(node: RecordedNode, tocsin: Operator) -> None:
+    node.answers("status", status=500, body=b"")
+    said = tocsin("status", "--json")
+    assert (said.exit, said.json["error"]["code"]) == (69, "node_not_running")
+    assert said.json["error"]["hint"]
 
 
 def test_no_tcp_connection_is_ever_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
