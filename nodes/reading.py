@@ -100,6 +100,14 @@ class Reading:
             )
         return rows
 
+    async def is_ours(self, case_id: str) -> bool:
+        """True if we posted an alert of this case."""
+        for row in await self._store.messages_of_case(self._vault.case_tag(case_id)):
+            headline = self._vault.headline(row) if row.direction is Direction.OUT else None
+            if headline is not None and headline.case_id == case_id and headline.kind == "alert":
+                return True
+        return False
+
     @staticmethod
     def is_case(reference: str) -> bool:
         """Case ids hold slashes; message ids never do."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ SLICE = 16
 TOGETHER = 64
 # JSON of this size is read in the time that a turn through another thread costs.
 PARSED_AT_ONCE = 16_384
+# A number of more digits is no number of this node's: it would have to draw for centuries to meet it.
+_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
+_YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 
 
 class CaseNumbers:
@@ -66,6 +70,16 @@ class CaseNumbers:
         self._last[year] = self._last.get(year, 0) + 1
         return case_id
 
+    def taken(self, case_id: str) -> int | None:
+        """An analyst named this case: if it is one of ours, its number is never drawn for another. Returns its year,
+        whose row is then to be stored; None if the id is not of this form.
+        """
+        year, slash, number = case_id.removeprefix(f"{self.prefix}/").partition("/")
+        if case_id == f"{year}{slash}{number}" or not (_YEAR.fullmatch(year) and _NUMBER.fullmatch(number)):
+            return None
+        self._last[int(year)] = max(self._last.get(int(year), 0), int(number))
+        return int(year)
+
     def row(self, year: int) -> PutMeta:
         """What remembers the highest number drawn. Made when a commit is handed in and not when a number is drawn: of
         two posts that overtake each other the later commit must not write the lower one.
@@ -84,7 +98,7 @@ class Submission:
     digest: str  # of the input and the recipients: a repeat with the same id must bring the same
     text: bytes = b""
     tree: Document = field(default_factory=dict)
-    year: int | None = None  # in which the node drew its case number, if it did
+    year: int | None = None  # of its case number, if that counts among the node's own
     completed: Completed | None = None
     prepared: Prepared | None = None
     earlier: MessageRow | None = None
@@ -147,6 +161,7 @@ class Submitting:
 
     async def _post(self, submissions: Sequence[Submission]) -> Sequence[None]:
         fresh = await self._fresh(submissions)
+        await self._refuse_second_alerts(fresh)
         # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
         # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
         # message, since a step that is repeated finds its code in the processor's cache: half the time.
@@ -173,6 +188,17 @@ class Submitting:
                 submission.earlier = found
         return fresh
 
+    async def _refuse_second_alerts(self, submissions: Sequence[Submission]) -> None:
+        """One case, one alert: a cancel follows the newest, and would leave the other standing at its recipients."""
+        named: set[str] = set()
+        for submission in submissions:
+            case_id = submission.tree.get("case_id")
+            if submission.error is not None or submission.tree.get("kind") != "alert" or not isinstance(case_id, str):
+                continue
+            if case_id in named or await self._reading.is_ours(case_id):
+                submission.error = _case_is_open(case_id, self._cases.next(self._year()))
+            named.add(case_id)
+
     async def is_repeated(self, submission: Submission) -> bool:
         """True if its id was posted before with the same input. Raises OperationError(id_reused)."""
         fresh = await self._fresh([submission])
@@ -193,6 +219,8 @@ class Submitting:
             if not case_id:
                 submission.year = self._year()
                 case_id = self._cases.draw(submission.year)
+            else:
+                submission.year = self._cases.taken(str(case_id))
             defaults = self.defaults(submission.caller.ref, submission.message_id, str(case_id))
             submission.completed = completed(submission.tree, defaults)
             self.check_writable(submission.completed.headline.precedence)
@@ -415,6 +443,15 @@ def completed(tree: Document, defaults: Defaults) -> Completed:
         return complete(tree, defaults)
     except InvalidAlert as error:
         raise invalid(error) from error
+
+
+def _case_is_open(case_id: str, free: str) -> OperationError:
+    return OperationError(
+        "invalid_alert",
+        f"case {case_id} has an alert of ours already; nothing was posted",
+        f"what is new about it: tocsin update {case_id} F. Another case: take case_id out, the node gives a number",
+        (Problem("/case_id", "case_taken", "one case has one alert", free),),
+    )
 
 
 def invalid(error: InvalidAlert) -> OperationError:

@@ -244,3 +244,20 @@ def test_an_update_of_another_case_is_refused(pair: tuple[Node, Node], tmp_path:
 
     assert code_of(said) == (65, "invalid_alert")
     assert said.document["error"]["problems"][0]["path"] == "/case_id"
+
+
+def test_a_case_that_an_analyst_named_gets_no_second_alert_and_its_number_is_not_drawn(pair: tuple[Node, Node]) -> None:
+    bogota, _ = pair
+    drawn = bogota.post("bka.de")["case_id"]
+    head, _, number = drawn.rpartition("/")
+    named, following = (f"{head}/{int(number) + more:06d}" for more in (1, 2))
+    assert bogota.post("bka.de", case_id=named)["case_id"] == named
+
+    again = bogota.cli("post", "-", "--to", "bka.de", given=json.dumps({**SMALLEST, "case_id": named}).encode())
+    bogota.kill()
+    bogota.start()
+
+    assert code_of(again) == (65, "invalid_alert")
+    (problem,) = again.document["error"]["problems"]
+    assert (problem["path"], problem["example"]) == ("/case_id", following)
+    assert bogota.post("bka.de")["case_id"] == following
