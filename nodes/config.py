@@ -168,6 +168,9 @@ class LimitsConfig(_Section):
     connections_per_address: Annotated[int, Field(ge=1, le=65_536)] = 128
     rounds_per_peer: Annotated[int, Field(ge=1, le=64)] = 4
     round_memory_bytes: Annotated[int, Field(ge=8 * MIB)] = 64 * MIB
+    peer_rounds_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    peer_bytes_per_s: Annotated[int, Field(ge=65_536)] = 16 * MIB
+    peer_work_per_s: Annotated[int, Field(ge=100, le=100_000_000)] = 4_000
 
 
 class NodeConfig(_Section):
@@ -223,6 +226,9 @@ EXAMPLES: Mapping[str, str] = {
     "limits.connections_per_address": "connections_per_address = 128",
     "limits.rounds_per_peer": "rounds_per_peer = 4",
     "limits.round_memory_bytes": "round_memory_bytes = 67108864",
+    "limits.peer_rounds_per_s": "peer_rounds_per_s = 250",
+    "limits.peer_bytes_per_s": "peer_bytes_per_s = 16777216",
+    "limits.peer_work_per_s": "peer_work_per_s = 4000",
 }
 """One valid line per key."""
 
@@ -412,4 +418,9 @@ connections_per_address = {limits_connections_per_address}
 # rounds of one peer at once, and bytes of all rounds in memory
 rounds_per_peer = {limits_rounds_per_peer}
 round_memory_bytes = {limits_round_memory_bytes}
+# What one peer may take in a second before it is slowed down, then answered rate_limited: rounds, bytes, and work. A
+# unit of work is about 0.1 ms: an item is one, a signed object four, what turns out bad sixteen more. At once: twice that.
+peer_rounds_per_s = {limits_peer_rounds_per_s}
+peer_bytes_per_s = {limits_peer_bytes_per_s}
+peer_work_per_s = {limits_peer_work_per_s}
 """

@@ -26,6 +26,7 @@ from keys.keystore import KeyStore
 from keys.randomness import random_bytes
 from keys.trust import Trust
 from nodes.birth import STORE_FILE, Born, create_node
+from nodes.budgets import Budgets, Rates
 from nodes.config import NodeConfig, default_case_prefix, format_listen, load_config, parse_config
 from nodes.courier import Courier
 from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
@@ -204,6 +205,10 @@ class Daemon:
         identity, store, writer, vault, clock = self._identity, self._store, self._writer, self._vault, self._clock
         self._outflow = Outflow(identity, store, self._ledger, writer)
         self._posting = Posting(identity, self._config.country, self._peers, store, writer, vault, clock)
+        limits = self._config.limits
+        self._budgets = Budgets(
+            Rates(limits.peer_rounds_per_s, limits.peer_bytes_per_s, limits.peer_work_per_s), self._metrics
+        )
         self._node = Node(
             identity=identity,
             peers=self._peers,
@@ -220,6 +225,7 @@ class Daemon:
             on_fork=self._on_fork,
             on_anchor=self._on_anchor,
             read_only=self._is_read_only,
+            budgets=self._budgets,
         )
         self._reading = Reading(identity, self._peers, store, vault, clock, self._is_disk_low)
         years = {
@@ -282,6 +288,7 @@ class Daemon:
                 self._is_trusted,
                 self._roots,
                 self._metrics,
+                self._budgets,
                 limits=PeerLimits(
                     listening=ConnectionLimits(
                         connections=config.limits.connections,

@@ -83,6 +83,17 @@ from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
 MAX_RIVALS = 2
+# Refusals that no conforming sender meets. The others may come in thousands after a long cut, from an honest one.
+WASTEFUL = frozenset(
+    {
+        RefusalCode.MALFORMED,
+        RefusalCode.TOO_LARGE,
+        RefusalCode.NOT_FOR_US,
+        RefusalCode.ID_REUSED,
+        RefusalCode.INVALID_MESSAGE,
+    }
+)
+MAX_EPOCH_KEYS = 1_024  # of one peer that are not destroyed: an honest one has about a hundred
 MAX_OPENED_KEPT = 64  # of one peer: nobody honest reopens a log that often
 SLICE = 16  # envelopes that are worked on before others get a turn: about two milliseconds
 
@@ -114,6 +125,7 @@ class Taken:
     settled: list[SettledRecipient] = field(default_factory=list)
     acknowledged: list[tuple[AgencyId, MessageId]] = field(default_factory=list)  # messages that got an ack
     new_profile: bool = False
+    wasted: int = 0  # groups and items that brought nothing but work
 
 
 @dataclass(slots=True)
@@ -203,6 +215,7 @@ class Intake:
                 Result(envelope.header.envelope_id, code) for envelope in envelopes if envelope is not None
             )
             self._metrics.items_dropped.add(error.reason)
+            taken.wasted += 1
             return
         await self._take_head(peer, group, plan, now)
         proved: list[ProvedEnvelope] = []
@@ -212,6 +225,7 @@ class Intake:
                 if envelope is not None:
                     taken.results.append(Result(envelope.header.envelope_id, RefusalCode.BAD_PROOF))
                 self._metrics.items_dropped.add(statement.reason)
+                taken.wasted += 1
                 continue
             match statement.entry:
                 case Issued():
@@ -220,7 +234,7 @@ class Intake:
                 case Receipt() | RefusedEntry():
                     self._settle(statement, deliveries, recipients, plan, taken, now)
                 case EpochKey():
-                    self._learn_epoch_key(peer, statement, statement.entry, plan)
+                    self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
                 case KeyDestroyed():
                     self._forget_epoch_key(peer, statement.entry, plan)
                 case Profile():
@@ -350,14 +364,19 @@ class Intake:
 
     # what a peer says about itself
 
-    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: _Plan) -> None:
+    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: _Plan, taken: Taken) -> None:
         if entry.number in peer.epoch_keys:
+            return
+        if len(peer.epoch_keys) >= MAX_EPOCH_KEYS:
+            self._metrics.items_dropped.add("epoch_keys_too_many")
+            taken.wasted += 1
             return
         try:
             # Sealed to once on receipt: a key that does not work must not wait for the first alert (DESIGN 4).
             probe_epoch_public(entry.public)
         except KeysError:
             self._metrics.items_dropped.add("epoch_key_unusable")
+            taken.wasted += 1
             return
         log = f"{statement.origin.gateway}/{statement.origin.generation}"
         plan.ops.append(
@@ -657,6 +676,7 @@ class Intake:
 
     def _refuse(self, peer: Peer, group: Group, refused: Refused, plan: _Plan, taken: Taken) -> None:
         proved, opened = refused.proved, refused.opened
+        taken.wasted += refused.code in WASTEFUL
         header = proved.parsed.header
         head = _signed_head(group)
         draft = EntryDraft(

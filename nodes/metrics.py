@@ -111,6 +111,7 @@ class Metrics:
         self.peer_connections = Gauge("peer_connections", "Open connections from peers")
         self.tls_refused = Counter("tls_refused", "Connections that ended before TLS was up", "reason")
         self.connections_refused = Counter("connections_refused", "Connections closed for want of room", "reason")
+        self.rounds_limited = Counter("rounds_limited", "Rounds slowed or refused by their peer's budget", "budget")
         self.notices = Counter("notices", "Runs of the notice command, by outcome", "outcome")
         self.internal_errors = Counter("internal_errors", "Failures of our own, by place", "place")
 

@@ -23,6 +23,7 @@ from keys.encoding import encode
 from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
 from keys.ids import AgencyId
 from keys.trust import AnchorVerdict, Trust, judge_anchor
+from nodes.budgets import Budgets, Measure
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
 from nodes.identity import Identity, log_name
 from nodes.intake import Intake, Taken
@@ -55,6 +56,9 @@ RECOVER_EVERY_MS = 3_600_000
 RECOVER_MARGIN_MS = 120_000  # clocks differ; a message sent twice is shown once
 TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
 EXPIRY_BATCH = 256
+# Units of work: an item is one.
+SIGNED_COST = 4  # a checkpoint, a key change, an anchor: two signatures
+WASTE_COST = 16  # what proves nothing, or has to be refused by a signed entry: nobody honest sends it often
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Node:
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
         on_anchor: Callable[[], None],
         read_only: Callable[[], bool],
+        budgets: Budgets,
     ) -> None:
         self._identity = identity
         self._peers = peers
@@ -126,6 +131,7 @@ class Node:
         self._on_fork = on_fork
         self._on_anchor = on_anchor
         self._read_only = read_only
+        self._budgets = budgets
 
     # --- the called side
 
@@ -137,7 +143,7 @@ class Node:
         peer = self._peers.get(agency)
         if peer is None or peer.trust is not Trust.TRUSTED:
             raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
-        request = self._decode(body, agency)
+        request = await self._afforded(agency, body)
         async with peer.lock:
             if peer.trust is not Trust.TRUSTED:  # suspended while this round waited its turn
                 raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
@@ -156,10 +162,21 @@ class Node:
             positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
+        self._budgets.charge(agency, Measure.WORK, WASTE_COST * taken.wasted)
         self._after(peer, taken, heard)
         if heard.released:
             peer.wake.set()
         return encode_round(answer)
+
+    async def _afforded(self, agency: AgencyId, body: bytes) -> Round:
+        """A request that its peer's budget has paid for, before a signature is checked. Raises RefusalError."""
+        try:
+            request = self._decode(body, agency)
+        except RefusalError:
+            self._budgets.charge(agency, Measure.WORK, WASTE_COST)
+            raise
+        await self._budgets.take(agency, Measure.WORK, work_of(request))
+        return request
 
     # --- the calling side
 
@@ -197,6 +214,7 @@ class Node:
             waiting = await self._unsigned(peer, ask, answer, taken)
             for item in ask.items:
                 peer.leased.pop(item.outbound.envelope_id, None)
+        self._budgets.charge(peer.agency, Measure.WORK, work_of(answer) + WASTE_COST * taken.wasted)
         line = peer.line
         line.reachable, line.last_round_at = True, self._clock()
         line.carried(len(ask.items), line.last_round_at - ask.at)
@@ -213,7 +231,8 @@ class Node:
             or lacks
             or (len(ask.items) >= ask.most and not waiting)  # a full round: there is probably more
         )
-        return Settled(taken, again)
+        # Whoever answers with more than its share is called again when we have something for it, not because it asks.
+        return Settled(taken, again and not self._budgets.is_overdrawn(peer.agency))
 
     async def failed(self, peer: Peer, ask: Ask, reason: str) -> None:
         """The line is down, or the peer's machine would not have it: when to try next. Nothing else changes."""
@@ -457,6 +476,14 @@ class Node:
         if heard.new_anchor:
             self._on_anchor()
         self._on_taken(taken)
+
+
+def work_of(spoken: Round) -> int:
+    """Units of work that taking a round will cost, told from its shape (PROTOCOL §9.4): a unit is about 0.1 ms."""
+    held = spoken.hello.held
+    signed = len(spoken.groups) + len(spoken.key_changes) + (spoken.anchor is not None)
+    signed += sum((head.checkpoint is not None) + len(head.key_changes) for head in held)
+    return SIGNED_COST * signed + sum(len(group.entries) for group in spoken.groups)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from aiohttp.web_protocol import RequestHandler
 from exchange.errors import RefusalCode, RefusalError
 from exchange.round import MAX_ROUND_BYTES, encode_error
 from keys.ids import AgencyId
+from nodes.budgets import Budgets, Measure
 from nodes.errors import FatalError
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
@@ -64,6 +65,7 @@ class PeerLimits:
     slowest_bytes_per_s: int = 4_096  # a body may take body_s and its size over this: rural lines are slow
     answer_s: float = 30.0  # and its size over slowest_bytes_per_s
     idle_s: float = 75.0
+    refusal_s: float = 1.0  # before rate_limited is said: an answer at once would be asked for at once again
     lingering_s: float = 5.0  # reading on after an early refusal, so that the caller gets to hear it
 
 
@@ -86,6 +88,7 @@ class PeerApi:
         admit_peer: Callable[[AgencyId], bool],
         roots: PeerRoots,
         metrics: Metrics,
+        budgets: Budgets,
         *,
         limits: PeerLimits | None = None,
         on_fatal: Callable[[FatalError], None] | None = None,
@@ -94,6 +97,7 @@ class PeerApi:
 
         `receive` takes a round's bytes from an agency and gives the answer's. RefusalError becomes its code, any other
         error 503. It is cancelled only when the node stops and can wait no longer, never because its caller hung up.
+        `budgets` is charged a round and its bytes before they are read.
         `admit_peer` is asked for each request: False is answered 403 `not_trusted`.
         `on_fatal` hears of a FatalError from `receive` and must end the process.
         """
@@ -101,6 +105,7 @@ class PeerApi:
         self._admit_peer = admit_peer
         self._roots = roots
         self._metrics = metrics
+        self._budgets = budgets
         self._limits = limits or PeerLimits()
         self._on_fatal = on_fatal
         self._server = web.Server(self._handle, request_factory=_make_request)
@@ -189,6 +194,7 @@ class PeerApi:
         agency = self._caller(connection)
         size = _check_form(request)
         if self._rounds[agency] >= self._limits.rounds_per_peer:
+            await asyncio.sleep(self._limits.refusal_s)
             raise _FormError(429, RefusalCode.RATE_LIMITED)
         if self._memory + size > self._limits.round_memory_bytes:
             raise _FormError(429, RefusalCode.RATE_LIMITED)
@@ -196,7 +202,13 @@ class PeerApi:
             self._rounds[agency] += 1
             self._memory += size
             held.callback(self._release, agency, size)
+            try:
+                await self._budgets.take(agency, Measure.ROUNDS, 1)
+                await self._budgets.take(agency, Measure.BYTES, size)
+            except RefusalError as refused:
+                raise _FormError(429, refused.code, hang_up=size > _PIECE_BYTES) from refused
             body = await self._read(request, connection, size)
+            self._budgets.charge(agency, Measure.BYTES, len(body) - size)  # less came than was announced for it
             self._caller(connection)  # again: it may have been suspended while its body arrived
             # What the peer began is finished even if it hangs up or is suspended: half a commit helps nobody. What was
             # taken for the round is given back when that has ended, so that hanging up buys no further rounds.

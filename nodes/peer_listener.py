@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import socket
 import ssl
 from collections import Counter
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nodes.budgets import Bucket
 from nodes.errors import ListenError
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
@@ -22,6 +24,8 @@ from nodes.metrics import Metrics
 _BACKLOG: Final = 512
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_S: Final = 0.5
+_HANDSHAKE_BURST_S: Final = 8.0
+_MOST_RATES: Final = 4_096
 
 log = get_logger("peer_listener")
 
@@ -32,6 +36,7 @@ class ConnectionLimits:
 
     connections: int = 1_024
     connections_per_address: int = 128  # in the handshake
+    handshakes_per_s: float = 32.0  # of one address, and eight seconds of it at once: each costs a signature
     handshake_s: float = 10.0
     shutdown_s: float = 3.0  # for what is still to be sent and the peer's close_notify, then the line is cut
 
@@ -56,6 +61,7 @@ class PeerListener:
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending = Counter[str]()  # handshakes, by address
+        self._rates: dict[str, Bucket] = {}  # of addresses that called lately
 
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 takes a free one. Returns the port.
@@ -117,10 +123,24 @@ class PeerListener:
         pending = self._pending.total()
         if self._pending[address] >= self._limits.connections_per_address:
             return "address"
+        if self._calls_too_often(_network_of(address)):
+            return "rate"
         # Half of all is kept for those who have shown who they are.
         if pending >= self._limits.connections // 2 or pending + self._open_connections() >= self._limits.connections:
             return "connections"
         return None
+
+    def _calls_too_often(self, network: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if len(self._rates) >= _MOST_RATES:
+            owing = [(known, bucket) for known, bucket in self._rates.items() if not bucket.is_full(now)]
+            self._rates = dict(owing[-_MOST_RATES // 2 :])
+        rate = self._limits.handshakes_per_s
+        bucket = self._rates.setdefault(network, Bucket(rate, rate * _HANDSHAKE_BURST_S, now))
+        if bucket.wait(now) > 0:
+            return True
+        bucket.spend(1, now)
+        return False
 
     async def _handshake(self, connection: socket.socket, address: str) -> None:
         try:
@@ -146,6 +166,13 @@ def _listen(family: int, address: Any) -> socket.socket:  # a sockaddr: its form
     )
     listening.setblocking(False)
     return listening
+
+
+def _network_of(address: str) -> str:
+    """Who calls, as far as a stranger can tell apart: an IPv6 host has 2^64 addresses to call from."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
 
 
 def _how_it_ended(problem: OSError) -> str:

@@ -7,10 +7,11 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exchange.round import decode_error
 from keys.ids import AgencyId
+from nodes.budgets import Budgets, Rates
 from nodes.metrics import Gauge, Metrics
 from nodes.peer_api import PeerApi, PeerLimits
 from nodes.peer_client import PeerClient, PeerTarget
@@ -55,24 +56,31 @@ class Listening:
         self.received: list[tuple[AgencyId, bytes]] = []
         self.receive: Callable[[AgencyId, bytes], Awaitable[bytes]] = self._echo
         self.fatal: list[BaseException] = []
+        self.waits: list[float] = []
         self.roots = PeerRoots(agency.own)
         self.port = 0
 
     async def _echo(self, agency: AgencyId, body: bytes) -> bytes:
         return b"answer to " + body
 
+    async def slept(self, seconds: float) -> None:
+        """What a budget lets a caller wait: noted, and not waited for."""
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+
     async def _receive(self, agency: AgencyId, body: bytes) -> bytes:
         self.received.append((agency, body))
         return await self.receive(agency, body)
 
-    async def start(self, limits: PeerLimits | None = None) -> None:
+    async def start(self, limits: PeerLimits | None = None, rates: Rates | None = None) -> None:
         await self.roots.replace([peer.pinned(served=peer.id in self.trusted) for peer in self.peers])
         self.api = PeerApi(
             self._receive,
             self.trusted.__contains__,
             self.roots,
             self.metrics,
-            limits=limits,
+            Budgets(rates or Rates(), self.metrics, sleep=self.slept),
+            limits=replace(limits or PeerLimits(), refusal_s=0),
             on_fatal=self.fatal.append,
         )
         self.port = await self.api.start("127.0.0.1", 0)

@@ -18,6 +18,7 @@ from exchange.errors import RefusalCode, RefusalError
 from exchange.round import MAX_ROUND_BYTES
 from keys.ids import AgencyId
 from nodes import logging
+from nodes.budgets import LONGEST_WAIT_S, Rates
 from nodes.errors import FatalError, ListenError
 from nodes.peer_api import PeerLimits
 from nodes.peer_client import PeerRefused
@@ -455,6 +456,54 @@ async def test_rounds_beyond_the_memory_for_all_of_them_are_turned_away(listenin
     gate.opened.set()
     assert (await answer).status == 200
     assert (await second.post(bytes(60))).status == 200
+
+
+async def test_a_peer_that_calls_too_often_is_slowed_then_refused_and_another_is_not(
+    listening: Listening, ponal: Agency, agencies: Callable[[str], Agency]
+) -> None:
+    other = agencies("met.uk")
+    listening.peers.append(other)
+    listening.trusted.add(other.id)
+    await listening.start(rates=Rates(rounds=0.001))  # 2 s of it are less than one round
+    line = await listening.line(ponal)
+    assert (await line.post(b"1")).status == 200
+    assert listening.waits == [LONGEST_WAIT_S]
+    assert await _refused(line) == (429, "rate_limited")
+    assert (await (await listening.line(other)).post(b"1")).status == 200
+    assert listening.metrics.rounds_limited.values == {"rounds_slowed": 2, "rounds_refused": 1}
+
+
+@pytest.mark.parametrize("form", ["announced", "in chunks"])
+async def test_bytes_beyond_a_peer_s_share_are_not_read(listening: Listening, ponal: Agency, form: str) -> None:
+    await listening.start(PeerLimits(lingering_s=SHORT), Rates(bytes=1_000))
+    line = await listening.line(ponal)
+    assert (await line.post(bytes(10_000))).status == 200
+    length = b"Content-Length: 100000\r\n\r\n" if form == "announced" else b"Transfer-Encoding: chunked\r\n\r\n"
+    await line.send(HEAD + length)
+    answer = await line.answer()
+    assert (answer.status, answer.code) == (429, "rate_limited")
+    assert len(listening.received) == 1
+    await line.closed()
+
+
+async def test_what_came_in_chunks_is_charged_by_its_size_and_not_by_what_it_might_have_been(
+    listening: Listening, ponal: Agency
+) -> None:
+    await listening.start(rates=Rates(bytes=MAX_ROUND_BYTES))
+    line = await listening.line(ponal)
+    for _ in range(8):
+        await line.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+        assert (await line.answer()).status == 200
+    assert listening.waits == []
+
+
+async def test_an_address_that_calls_too_often_is_closed_before_tls(listening: Listening, ponal: Agency) -> None:
+    await listening.start(PeerLimits(listening=ConnectionLimits(handshakes_per_s=0.2)))
+    for _ in range(2):
+        assert (await (await listening.line(ponal)).post(b"1")).status == 200
+    third = await listening.plain_line()
+    await third.closed()
+    assert listening.metrics.connections_refused.values == {"rate": 1}
 
 
 async def test_connections_beyond_a_peer_s_share_are_told_so(listening: Listening, ponal: Agency) -> None:
