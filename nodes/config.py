@@ -418,8 +418,8 @@ connections_per_address = {limits_connections_per_address}
 # rounds of one peer at once, and bytes of all rounds in memory
 rounds_per_peer = {limits_rounds_per_peer}
 round_memory_bytes = {limits_round_memory_bytes}
-# What one peer may take in a second before it is slowed down, then answered rate_limited: rounds, bytes, and work. A
-# unit of work is about 0.1 ms: an item is one, a signed object four, what turns out bad sixteen more. At once: twice that.
+# What one peer may take in a second (at once: twice that) before it is slowed down, then answered rate_limited: rounds,
+# bytes, and work. A unit of work is about 0.1 ms: an item is one, a signed object four, what is bad sixteen more.
 peer_rounds_per_s = {limits_peer_rounds_per_s}
 peer_bytes_per_s = {limits_peer_bytes_per_s}
 peer_work_per_s = {limits_peer_work_per_s}

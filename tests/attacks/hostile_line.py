@@ -11,7 +11,8 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ from tests.peerkit.independent_peer import (
     now_ms,
     sha256,
 )
+from tests.peerkit.test_independent_peer import answer_to, sealed_alert
 from tests.system.agencies import Node
 
 DAY_MS = 86_400_000
-ANSWER_CAP = 8 * 1024 * 1024
+MAX_RSS_KB = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,26 @@ class HostileLine:
         except (OSError, ssl.SSLError):
             return Came("closed")
 
+    @contextmanager
+    def opened(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Iterator[ssl.SSLSocket]:
+        """A line that stays open; with `session`, one that asks to go on where another ended."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname=self.peer.other.agency, session=session) as line,
+        ):
+            yield line
+
+    def ask_on(self, line: ssl.SSLSocket) -> Came:
+        """An honest round on an open line."""
+        with self.peer.lock:
+            body = encode(self.peer.speak())
+        head = b"POST /v1/round HTTP/1.1\r\nHost: b\r\nContent-Type: application/msgpack\r\nContent-Length: %d\r\n\r\n"
+        try:
+            line.sendall(head % len(body) + body)
+            return _answer(line)
+        except (OSError, ssl.SSLError):
+            return Came("closed")
+
     # --- the daemon as others see it
 
     def rss_kb(self) -> int:
@@ -166,6 +188,26 @@ class HostileLine:
     def traces(self) -> int:
         """Stack traces in the daemon's log."""
         return (self.node.home / f"{self.node.agency}.log").read_bytes().count(b"Traceback")
+
+
+@contextmanager
+def harming_nothing(line: HostileLine, entries: int = 1) -> Iterator[None]:
+    """The same for a block that makes the node log so many entries at most."""
+    before = line.rss_kb(), line.log_size(), line.traces()
+    inbox = [row["message_id"] for row in line.node.ask("inbox")["messages"]]
+    peers = line.node.ask("peer_list")["peers"][0]["trust"]
+    yield
+    rss, size, traces = before
+    assert line.rss_kb() - rss < MAX_RSS_KB
+    assert 0 <= line.log_size() - size <= entries
+    assert line.traces() == traces
+    assert [row["message_id"] for row in line.node.ask("inbox")["messages"]] == inbox
+    assert line.node.ask("peer_list")["peers"][0]["trust"] == peers
+    message_id, envelope_id = sealed_alert(line.peer)
+    receipt = answer_to(line.peer, line.node, envelope_id).answer
+    assert receipt is not None
+    assert len(receipt.entry) == 7, "the next honest alert"
+    assert line.node.ask("inbox")["messages"][0]["message_id"] == str(message_id)
 
 
 def _answer(line: ssl.SSLSocket) -> Came:

@@ -10,39 +10,17 @@ import os
 import socket
 import ssl
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import msgpack
 import pytest
 
-from tests.attacks.hostile_line import DAY_MS, Came, HostileLine, Unscrupulous
+from tests.attacks.hostile_line import DAY_MS, Came, HostileLine, harming_nothing
 from tests.peerkit.independent_peer import IndependentPeer, encode, now_ms, sha256
-from tests.peerkit.test_independent_peer import answer_to, introduce_to, port_of, sealed_alert
-from tests.processes import Children
-from tests.system.agencies import SMALLEST, Node, until
-
-MAX_RSS_KB = 16 * 1024
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileLine]:
-    """A running daemon that trusts a peer written from the protocol alone."""
-    children = Children()
-    node = Node(children, tmp_path_factory.mktemp("hostile"), "bka.de", "DE")
-    assert node.make().exit == 0
-    node.start()
-    peer = Unscrupulous("ponal.co", "CO")
-    peer.pin((node.directory / "card.tocsin").read_text(), node.code)
-    try:
-        with peer.listening() as port:
-            peer.found_log([f"https://127.0.0.1:{port}"])
-            introduce_to(node, peer)
-            yield HostileLine(node, peer, port_of(node))
-    finally:
-        children.kill()
+from tests.peerkit.test_independent_peer import answer_to, sealed_alert
+from tests.system.agencies import SMALLEST, until
 
 
 def _field(at: int, value: Any) -> Callable[[list[Any]], list[Any]]:
@@ -104,33 +82,6 @@ ENVELOPES: dict[str, tuple[dict[str, Callable[[], Any]], Came]] = {
     "content that is not a number": ({"content": lambda: b'{"kind":NaN}'}, Came(SIGNED, "invalid_message")),
     "an empty object": ({"content": lambda: b"{}"}, Came(SIGNED, "invalid_message")),
 }
-
-
-@pytest.fixture
-def unharmed(line: HostileLine) -> Iterator[None]:
-    """What must hold after every attack."""
-    with harming_nothing(line):
-        yield
-
-
-@contextmanager
-def harming_nothing(line: HostileLine, entries: int = 1) -> Iterator[None]:
-    """The same for a block that makes the node log so many entries at most."""
-    before = line.rss_kb(), line.log_size(), line.traces()
-    inbox = [row["message_id"] for row in line.node.ask("inbox")["messages"]]
-    peers = line.node.ask("peer_list")["peers"][0]["trust"]
-    yield
-    rss, size, traces = before
-    assert line.rss_kb() - rss < MAX_RSS_KB
-    assert 0 <= line.log_size() - size <= entries
-    assert line.traces() == traces
-    assert [row["message_id"] for row in line.node.ask("inbox")["messages"]] == inbox
-    assert line.node.ask("peer_list")["peers"][0]["trust"] == peers
-    message_id, envelope_id = sealed_alert(line.peer)
-    receipt = answer_to(line.peer, line.node, envelope_id).answer
-    assert receipt is not None
-    assert len(receipt.entry) == 7, "the next honest alert"
-    assert line.node.ask("inbox")["messages"][0]["message_id"] == str(message_id)
 
 
 @pytest.mark.parametrize("name", ENVELOPES)
@@ -353,14 +304,19 @@ def test_a_stranger_with_a_certificate_of_its_own_is_closed(line: HostileLine, u
     assert line.say(b"GET / HTTP/1.1\r\n\r\n", context) == Came("closed")
 
 
-def test_a_suspended_peer_is_told_so_on_a_line_that_was_open_and_the_line_is_closed(
-    line: HostileLine, tmp_path: Path
-) -> None:
-    line.node.ok("peer", "suspend", "ponal.co")
-    try:
-        assert line.round() == Came("http", "not_trusted", 403)
-    finally:
-        line.node.ok("peer", "resume", "ponal.co")
+def test_a_suspended_peer_is_cut_off_on_its_open_line_and_told_so_on_a_new_one(line: HostileLine) -> None:
+    context = line.peer.tls_context(ssl.Purpose.SERVER_AUTH)
+    with line.opened(context) as open_line:
+        assert line.ask_on(open_line).how == "receipt"
+        session = open_line.session
+        line.node.ok("peer", "suspend", "ponal.co")
+        try:
+            assert line.ask_on(open_line) in (Came("closed"), Came("http", "not_trusted", 403))
+            with line.opened(context, session) as resumed:
+                assert not resumed.session_reused, "a session outlives the suspension"
+                assert line.ask_on(resumed) == Came("http", "not_trusted", 403)
+        finally:
+            line.node.ok("peer", "resume", "ponal.co")
 
 
 # --- slow ones: a line that says little keeps nobody else waiting
