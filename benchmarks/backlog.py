@@ -23,6 +23,7 @@ from benchmarks.processes import cpu_s, rss_mb
 from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
 
 SLICE = 10_000
+STREAMED = 60_000  # about a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Backlog:
     drains: list[Pace]  # a tenth of it each
     drained_mb: float
     latency_ms: float  # of one alert with all of them in both stores
+    streamed: Pace  # a stream, delivered, after that; both nodes
 
 
 def measure(count: int) -> Backlog:
@@ -82,11 +84,15 @@ def measure(count: int) -> Backlog:
             raise RuntimeError(f"{stored} of {waiting + 1} arrived: the run is void")
         memory = rss_mb(sender)
         latency = statistics.median(latencies(sender, 50))
+        more = min(count, STREAMED)
+        cpu = cpu_s(*agencies)
+        took = stream(sender, more)
+        streamed = Pace(more / took, (cpu_s(*agencies) - cpu) / more * 1e6)
     finally:
         for agency in agencies:
             agency.stop()
         remove(home)
-    return Backlog(waiting, latencies_before, queued, posts, restart, drain, drains, memory, latency)
+    return Backlog(waiting, latencies_before, queued, posts, restart, drain, drains, memory, latency, streamed)
 
 
 def _drain(agencies: list[Agency], waiting: int) -> tuple[Pace, list[Pace]]:
@@ -126,3 +132,4 @@ if __name__ == "__main__":
         print(f"| the same, first and last tenth | {drains[0].cpu_us:.0f}, {drains[-1].cpu_us:.0f} | flat |")
     print(f"| memory of the sender, drained, MB | {found.drained_mb:.0f} | |")
     print(f"| latency of one alert after that, p50, ms | {found.latency_ms:.1f} | |")
+    print(f"| stream after that, alerts/s; CPU, us | {found.streamed.per_s:.0f}, {found.streamed.cpu_us:.0f} | flat |")
