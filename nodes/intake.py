@@ -83,6 +83,7 @@ from nodes.vault import AckBody, StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
 MAX_RIVALS = 2
+LONG_CASE = 64  # messages; reading so many costs as much as one item that was in vain
 # Refusals that no conforming sender meets. The others may come in thousands after a long cut, from an honest one.
 WASTEFUL = frozenset(
     {
@@ -140,6 +141,8 @@ class _Plan:
     ops: list[Op] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     opened: list[Proof] = field(default_factory=list)  # first words of the peer's generations, of all groups
+    alerts: set[str] = field(default_factory=set)  # cases whose alert came before in this round
+    cases: dict[str, set[AgencyId]] = field(default_factory=dict)  # what was read of cases: see _alert_senders
 
     def add(self, draft: EntryDraft, ops: Callable[[Placed], list[Op]], after: Callable[[Placed], None]) -> None:
         """One entry. `ops` may be called more than once (a commit tried again), `after` once, when it is durable."""
@@ -502,10 +505,9 @@ class Intake:
                     opened.append(verdict)
         known = await self._store.messages([(peer.agency, message.opened.message_id) for message in opened])
         batch: dict[MessageId, tuple[MessageRow, str]] = {}
-        batch_alerts: set[str] = set()
         for number, message in enumerate(opened, start=1):
             await _let_others(number)
-            await self._admit_one(peer, group, message, known, batch, batch_alerts, plan, taken)
+            await self._admit_one(peer, group, message, known, batch, plan, taken)
 
     async def _answer_again(self, peer: Peer, row: InboundRow, plan: _Plan, taken: Taken) -> None:
         """The stored answer, byte for byte; one of a closed generation is logged again first (PROTOCOL §9.1)."""
@@ -535,7 +537,6 @@ class Intake:
         message: OpenedMessage,
         known: dict[tuple[AgencyId, MessageId], MessageRow],
         batch: dict[MessageId, tuple[MessageRow, str]],
-        batch_alerts: set[str],
         plan: _Plan,
         taken: Taken,
     ) -> None:
@@ -553,22 +554,37 @@ class Intake:
         if isinstance(read, Refused):
             self._refuse(peer, group, read, plan, taken)
             return
-        verdict = admission.admit(read, await self._case_facts(peer.agency, read.headline, batch_alerts))
+        verdict = admission.admit(read, await self._case_facts(peer.agency, read.headline, plan, taken))
         if isinstance(verdict, Refused):
             self._refuse(peer, group, verdict, plan, taken)
             return
         if read.headline.kind == "alert":
-            batch_alerts.add(read.headline.case_id)
+            plan.alerts.add(read.headline.case_id)
         self._store_admitted(peer, group, read, earlier_row, batch, plan, taken)
 
-    async def _case_facts(self, sender: AgencyId, headline: Headline, batch_alerts: set[str]) -> CaseFacts:
+    async def _alert_senders(self, case_id: str, plan: _Plan, taken: Taken) -> set[AgencyId]:
+        """Agencies whose alert of a case lies here. A long case is read once in a round, at its sender's cost: a peer
+        could fill one with updates, of which each would read all others.
+        """
+        known = plan.cases.get(case_id)
+        if known is not None:
+            return known
+        senders = plan.cases[case_id] = set()
+        rows = await self._store.messages_of_case(self._vault.case_tag(case_id))
+        taken.wasted += len(rows) // LONG_CASE
+        for number, row in enumerate(rows, start=1):
+            await _let_others(number)
+            stored = self._vault.headline(row)
+            if stored is not None and stored.kind == "alert" and stored.case_id == case_id:
+                senders.add(row.sender)
+        return senders
+
+    async def _case_facts(self, sender: AgencyId, headline: Headline, plan: _Plan, taken: Taken) -> CaseFacts:
         if headline.kind in SILENT_KINDS or headline.supersedes is None:
             return CaseFacts()
-        senders = {sender} if headline.case_id in batch_alerts else set()
-        for row in await self._store.messages_of_case(self._vault.case_tag(headline.case_id)):
-            stored = self._vault.headline(row)
-            if stored is not None and stored.kind == "alert" and stored.case_id == headline.case_id:
-                senders.add(row.sender)
+        senders = await self._alert_senders(headline.case_id, plan, taken)
+        if headline.case_id in plan.alerts:
+            senders = senders | {sender}
         superseded = await self._store.messages_by_suffix(headline.supersedes.replace("-", ""))
         return CaseFacts(frozenset(senders), superseded[0].sender if len(superseded) == 1 else None)
 

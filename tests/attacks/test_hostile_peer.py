@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -11,6 +12,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 
+from exchange.alerts import complete
 from exchange.checkpoint import sign_checkpoint
 from exchange.entry import Head, Issued, LogOpened, Receipt, encode_entry
 from exchange.envelope import SealedEnvelope, encode_header, envelope_hash
@@ -22,7 +24,7 @@ from keys.encoding import decode, encode, take_array
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from keys.sealing import AtRestKey
 from nodes.identity import Identity
-from nodes.intake import Intake, Taken
+from nodes.intake import LONG_CASE, Intake, Taken
 from nodes.metrics import Metrics
 from nodes.peers import Peer
 from nodes.store.contract import (
@@ -30,6 +32,7 @@ from nodes.store.contract import (
     InsertMessage,
     InsertOutbound,
     MachineState,
+    MessageRow,
     Op,
     OutboundRow,
     PeerRow,
@@ -40,6 +43,7 @@ from nodes.store.contract import (
 from nodes.store.memory import MemoryStore
 from nodes.vault import StoredHeadline, Vault
 from nodes.writer import Change, EntryDraft, OwnLogState, Placed, Writer
+from tests.alerts.builders import FOLLOWING, updated
 from tests.exchange.agencies import (
     GATEWAY,
     NOW,
@@ -394,3 +398,36 @@ async def test_a_receipt_about_an_envelope_that_we_never_made_is_dropped(world: 
     taken = await world.take(hostile.log, index)
     assert not taken.settled
     assert not taken.answers
+
+
+def _update(number: int) -> SealedEnvelope:
+    """The update with this number of one and the same case."""
+    message_id = uuid.UUID(int=number)
+    following = replace(FOLLOWING, message_id=str(message_id))
+    content = complete(updated(), following).content
+    return make_envelope(PEER, US, content, number=number, message_id=message_id.bytes)
+
+
+async def test_a_case_filled_with_updates_is_read_once_in_a_round_and_at_its_sender_s_cost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[bytes] = []
+    messages_of_case = world.store.messages_of_case
+
+    async def counted(case_tag: bytes) -> list[MessageRow]:
+        reads.append(case_tag)
+        return await messages_of_case(case_tag)
+
+    monkeypatch.setattr(world.store, "messages_of_case", counted)
+    hostile, wasted = world.hostile, []
+    for first in (1, 1 + LONG_CASE):
+        envelopes = [_update(number) for number in range(first, first + LONG_CASE)]
+        for sealed in envelopes:
+            hostile.issue(sealed)
+        indices = range(hostile.log.size - LONG_CASE, hostile.log.size)
+        attachments = [RawEnvelope(sealed.header_bytes, sealed.body) for sealed in envelopes]
+        taken = await world.intake.take(world.peer, [_group(hostile.log, indices, attachments)], now=NOW, peer_now=NOW)
+        assert len(taken.arrived) == LONG_CASE
+        wasted.append(taken.wasted)
+    assert len(reads) == 2
+    assert wasted == [0, 1]

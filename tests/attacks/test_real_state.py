@@ -24,7 +24,6 @@ from tests.peerkit.test_independent_peer import answer_to, introduce_to, port_of
 from tests.processes import Children
 from tests.system.agencies import Node, until
 
-
 LONDON = {
     "agency_id": "met.uk",
     "country": "GB",
