@@ -37,7 +37,8 @@ from nodes.findings import Finding, NodeFacts, own_findings
 from nodes.following import Following
 from nodes.hello import Forked
 from nodes.identity import log_name
-from nodes.intake import Intake, Taken
+from nodes.intake import Intake
+from nodes.intake_plan import Taken
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.ledger import Ledger
 from nodes.loading import load_identity, load_peers, opened_meta

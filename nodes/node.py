@@ -26,7 +26,8 @@ from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes.budgets import Budgets, Measure
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
 from nodes.identity import Identity, log_name
-from nodes.intake import Intake, Taken
+from nodes.intake import Intake
+from nodes.intake_plan import Taken
 from nodes.ledger import Ledger
 from nodes.loading import conflict_meta
 from nodes.metrics import Metrics

@@ -23,7 +23,6 @@ from keys.randomness import new_envelope_id, random_bytes
 from keys.sealing import ContentKey, seal
 from nodes.errors import OperationError
 from nodes.identity import Identity
-from nodes.intake import stored_headline
 from nodes.peers import Peer, Peers
 from nodes.store.contract import (
     Direction,
@@ -38,7 +37,7 @@ from nodes.store.contract import (
     RecipientRow,
     Store,
 )
-from nodes.vault import AckBody, StoredHeadline, Vault
+from nodes.vault import AckBody, StoredHeadline, Vault, stored_headline
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
 SEALED_AT_ONCE = 256

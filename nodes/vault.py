@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
+from exchange.alerts import Headline
 from keys.ids import AgencyId, MessageId
 from keys.sealing import AtRestKey, ContentKey
 from nodes.store.contract import AckRow, Direction, DraftRow, MessageRow
@@ -198,3 +199,24 @@ def _unpadded(data: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise TypeError("a sealed row holds something else than an object")
     return body
+
+
+def stored_headline(headline: Headline, content_sha256: bytes, input_sha256: str | None = None) -> StoredHeadline:
+    """What the store keeps, sealed, of a headline."""
+    return StoredHeadline(
+        kind=headline.kind,
+        case_id=headline.case_id,
+        revision=headline.revision,
+        status=headline.status,
+        precedence=headline.precedence,
+        summary=headline.summary,
+        sent_at=headline.sent_at_ms,
+        expires_at=headline.expires_at_ms,
+        supersedes=headline.supersedes,
+        supersedes_sender=headline.originator if headline.supersedes else None,
+        replies_to=headline.replies_to,
+        content_sha256=content_sha256.hex(),
+        input_sha256=input_sha256,
+        log_reads=headline.log_reads,
+        suspended=headline.suspended,
+    )

@@ -23,8 +23,10 @@ from keys.anchor import anchor_to_wire
 from keys.encoding import decode, encode, take_array
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from keys.sealing import AtRestKey
+from nodes.admitting import LONG_CASE
 from nodes.identity import Identity
-from nodes.intake import LONG_CASE, Intake, Taken
+from nodes.intake import Intake
+from nodes.intake_plan import Taken
 from nodes.metrics import Metrics
 from nodes.peers import Peer
 from nodes.store.contract import (
