@@ -7,7 +7,7 @@ PYTHON_RUN := .venv/bin/python -m
 CODE := $(wildcard keys exchange nodes tests benchmarks scripts)
 WORKERS ?= 2
 
-.PHONY: demo test sabotage lint format typecheck layers docs-check check bench clean help
+.PHONY: demo test sabotage mutation lint format typecheck layers docs-check check bench clean help
 
 demo: ## two agencies on this machine exchange an alert
 	@scripts/setup run
@@ -20,6 +20,10 @@ test: ## the whole suite, ARGS= for pytest
 sabotage: ## break each promise on purpose, and see that its test notices; ARGS='--only P4'
 	@scripts/setup test
 	$(PYTHON_RUN) tests.sabotage.run --workers $(WORKERS) $(ARGS)
+
+mutation: ## change keys/ and what decides in exchange/ in every small way, and see that a test notices; ARGS='--only log'
+	@scripts/setup test
+	$(PYTHON_RUN) tests.mutation.run --workers $(WORKERS) $(ARGS)
 
 lint: ## ruff: rules and formatting
 	@scripts/setup dev

@@ -42,6 +42,11 @@ def test_a_receipt_through_an_older_envelope_counts_and_its_refusal_does_not() -
     assert delivery_state([Fact(State.EXPIRED, False)]) is State.QUEUED
 
 
+def test_custody_expiry_and_refusal_of_the_newest_envelope_count() -> None:
+    for state in (State.IN_CUSTODY, State.EXPIRED, State.REFUSED):
+        assert delivery_state([Fact(State.QUEUED, True), Fact(state, True)]) is state
+
+
 def test_accepted_and_rejected_together_are_a_conflict_that_shows_the_higher() -> None:
     assert decisions_conflict([State.ACCEPTED, State.REJECTED])
     assert not decisions_conflict([State.ACCEPTED, State.ACTIONED])
