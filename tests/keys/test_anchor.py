@@ -183,6 +183,7 @@ BAD_FIELDS: dict[str, tuple[int, Any]] = {
     "an empty name": (2, [["de", ""]]),
     "a name without its language": (2, [["", "Bundeskriminalamt"]]),
     "a language that is none": (2, [["d/e", "Bundeskriminalamt"]]),
+    "a second name without its language": (2, [["de", "Bundeskriminalamt"], ["", "BKA"]]),
     "a name of three parts": (2, [["de", "a", "b"]]),
     "a name too long": (2, [["de", "x" * 257]]),
     "too many names": (2, [["de", "x"]] * 33),
@@ -215,6 +216,29 @@ def test_an_anchor_with_one_wrong_field_is_refused_though_its_root_signed_it(nam
     at, value = BAD_FIELDS[name]
     fields[at] = value
     assert problem_of(signed_fields(fields)) is AnchorProblem.BAD_ENCODING
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("version 2", "version"),
+        ("no name", "names"),
+        ("a country of three letters", "country"),
+        ("serial 0", "serial"),
+        ("an end before the beginning", "expires_at"),
+        ("a gateway twice", "gateways"),
+        ("generation 0", "generation"),
+        ("an empty tree of another root", "base_root"),
+    ],
+)
+def test_the_cause_of_a_refusal_names_the_field(name: str, rule: str) -> None:
+    fields = fields_of(FLIPPED)
+    at, value = BAD_FIELDS[name]
+    fields[at] = value
+    with pytest.raises(AnchorError) as caught:
+        anchor_from_wire(signed_fields(fields))
+    assert isinstance(caught.value.__cause__, EncodingError)
+    assert caught.value.__cause__.rule == rule
 
 
 @pytest.mark.parametrize("change", ["one field fewer", "one field more"])
@@ -272,6 +296,11 @@ def test_a_later_anchor_has_a_base_and_an_earlier_gateway_may_be_revoked_in_it()
     assert made.body.agency == BKA
     assert made.body.gateways[0].name == GW1
     assert made.body.gateways[1].node is None
+
+
+def test_a_gateway_needs_no_witness() -> None:
+    entries = [replace(gateway_entry(), witness=None)]
+    assert anchor_from_wire(anchor_to_wire(anchor(gateways=entries))).body.gateways == tuple(entries)
 
 
 def test_the_empty_tree_has_the_root_of_rfc_9162() -> None:

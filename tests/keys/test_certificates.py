@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.certificates import (
+    MAX_CERTIFICATE_BYTES,
     TlsPrivateKey,
     certificate_pem,
     check_tls_root,
@@ -124,6 +125,45 @@ def test_certificates_say_what_the_protocol_asks_for() -> None:
         assert isinstance(key.curve, ec.SECP256R1)
 
 
+def extensions_of(certificate: x509.Certificate) -> dict[str, bool]:
+    """Which extensions it has, and whether each is critical."""
+    return {extension.oid._name: extension.critical for extension in certificate.extensions}
+
+
+def test_extensions_are_critical_where_a_reader_must_not_pass_over_them() -> None:
+    made, key = make_tls_root(BKA, NOW)
+    root = x509.load_der_x509_certificate(made)
+    leaf = x509.load_der_x509_certificate(make_tls_leaf(BKA, made, key, NOW)[0])
+    assert extensions_of(root) == {
+        "basicConstraints": True,
+        "keyUsage": True,
+        "nameConstraints": True,
+        "subjectKeyIdentifier": False,
+        "authorityKeyIdentifier": False,
+    }
+    assert extensions_of(leaf) == {
+        "basicConstraints": True,
+        "keyUsage": True,
+        "extendedKeyUsage": False,
+        "subjectAltName": False,
+        "subjectKeyIdentifier": False,
+        "authorityKeyIdentifier": False,
+    }
+    assert root.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    assert leaf.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(False, None)
+    assert root.extensions.get_extension_for_class(x509.KeyUsage).value == key_usage(signs_certificates=True)
+    assert leaf.extensions.get_extension_for_class(x509.KeyUsage).value == key_usage(signs_certificates=False)
+    assert [name.value for name in root.subject] == [BKA, "Tocsin TLS root"]
+
+
+def test_certificates_are_valid_from_a_day_back_and_for_their_years() -> None:
+    made, key = make_tls_root(BKA, NOW)
+    for der, days in ((made, 3652), (make_tls_leaf(BKA, made, key, NOW)[0], 365)):
+        certificate = x509.load_der_x509_certificate(der)
+        assert certificate.not_valid_before_utc.timestamp() * 1000 == NOW - DAY_MS
+        assert certificate.not_valid_after_utc.timestamp() * 1000 == NOW + days * DAY_MS
+
+
 def test_a_leaf_is_known_by_the_key_that_issued_it_and_by_no_name() -> None:
     same_name_root, same_name_key = make_tls_root(BKA, NOW)
     same_name_leaf, _ = make_tls_leaf(BKA, same_name_root, same_name_key, NOW)
@@ -143,15 +183,16 @@ def test_a_renewed_leaf_has_a_key_of_its_own_and_the_same_root() -> None:
 
 
 def test_a_leaf_is_made_only_with_the_key_of_its_root() -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         make_tls_leaf(BKA, ROOT, OTHER_KEY, NOW)
+    assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_its_key")
     with pytest.raises(BadKeyError):
         make_tls_leaf(BKA, LEAF, LEAF_KEY, NOW)
     with pytest.raises(BadKeyError):
         make_tls_leaf(BKA, b"", ROOT_KEY, NOW)
 
 
-def other_root(kind: str) -> bytes:
+def other_root(kind: str, padding: int = 0) -> bytes:
     """A self-signed certificate with one thing that a TLS root must not have."""
     key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey = ec.generate_private_key(
         ec.SECP384R1() if kind == "another curve" else ec.SECP256R1()
@@ -176,9 +217,9 @@ def other_root(kind: str) -> bytes:
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     if kind != "no key usage":
         builder = builder.add_extension(key_usage(signs_certificates=kind != "may not sign"), critical=True)
-    if kind == "far too long":
+    if padding:
         builder = builder.add_extension(
-            x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(5000)), critical=False
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(padding)), critical=False
         )
     algorithm = None if kind == "another algorithm" else hashes.SHA256()
     signer = ROOT_KEY if kind == "signed by another" else key
@@ -215,18 +256,42 @@ def test_the_builder_of_bad_roots_makes_a_good_one_too() -> None:
         "no key usage",
         "may not sign",
         "signed by another",
-        "far too long",
     ],
 )
 def test_a_certificate_that_cannot_stand_in_an_anchor_is_refused(kind: str) -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         check_tls_root(other_root(kind))
+    assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_a_tls_root")
 
 
-@pytest.mark.parametrize("der", [b"", b"\x30\x00", b"root", LEAF, ROOT[:-1], ROOT + b"\x00", certificate_pem(ROOT)])
-def test_what_is_no_root_certificate_is_refused(der: bytes) -> None:
-    with pytest.raises(BadKeyError):
+@pytest.mark.parametrize("der", [b"", b"\x30\x00", b"root", ROOT[:-1], ROOT + b"\x00", certificate_pem(ROOT)])
+def test_what_is_no_certificate_is_refused(der: bytes) -> None:
+    with pytest.raises(BadKeyError) as caught:
         check_tls_root(der)
+    assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_a_certificate")
+
+
+def test_a_leaf_is_no_root() -> None:
+    with pytest.raises(BadKeyError):
+        check_tls_root(LEAF)
+
+
+def certificate_of(length: int, kind: str) -> bytes:
+    """A certificate of exactly that length."""
+    padding = length // 2
+    while len(made := other_root(kind, padding)) != length:  # a signature is a byte longer or shorter each time
+        padding += length - len(made)
+    return made
+
+
+def test_a_certificate_may_have_4096_bytes_and_no_more() -> None:
+    assert MAX_CERTIFICATE_BYTES == 4096
+    assert check_tls_root(longest := certificate_of(4096, "nothing wrong")) == longest
+    with pytest.raises(BadKeyError) as caught:
+        check_tls_root(certificate_of(4097, "nothing wrong"))
+    assert (caught.value.algorithm, caught.value.rule) == ("p-256", "wrong_length")
+    assert is_issued_by(certificate_of(4096, "signed by another"), ROOT)
+    assert not is_issued_by(certificate_of(4097, "signed by another"), ROOT)
 
 
 def judged(der: bytes) -> tuple[bool, bool]:
@@ -273,8 +338,9 @@ def test_any_bytes_are_no_certificate_and_do_nothing_worse(der: bytes) -> None:
     assert not is_issued_by(LEAF, der)
     with pytest.raises(BadKeyError):
         check_tls_root(der)
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         key_from_der(der)
+    assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_a_key")
 
 
 def test_a_key_is_read_back_from_its_der_and_only_a_p_256_key() -> None:
@@ -283,5 +349,6 @@ def test_a_key_is_read_back_from_its_der_and_only_a_p_256_key() -> None:
         der = other.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        with pytest.raises(BadKeyError):
+        with pytest.raises(BadKeyError) as caught:
             key_from_der(der)
+        assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_a_key")

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from keys.encoding import (
     MAX_DEPTH,
     MAX_INT,
+    MAX_TIME_MS,
+    MAX_VALUES,
     Value,
     decode,
     encode,
@@ -26,6 +28,7 @@ from keys.encoding import (
     take_int,
     take_optional,
     take_text,
+    take_time,
 )
 from keys.errors import EncodingError
 
@@ -140,7 +143,7 @@ def test_the_size_is_looked_at_before_the_content() -> None:
     assert decode(data, max_bytes=len(data)) == [1, 2, 3]
     with pytest.raises(EncodingError) as caught:
         decode(b"\xc1" * 100, max_bytes=99)
-    assert caught.value.rule == "too_large"
+    assert (caught.value.rule, caught.value.offset) == ("too_large", 0)
 
 
 def test_a_smaller_depth_can_be_asked_for() -> None:
@@ -155,6 +158,17 @@ def test_an_array_longer_than_what_is_left_is_refused_before_its_elements_are_re
     with pytest.raises(EncodingError) as caught:
         decode(b"\xdc\x10\x01" + bytes(4096), max_bytes=ROOMY)
     assert (caught.value.rule, caught.value.offset) == ("truncated", 3)
+
+
+@pytest.mark.parametrize(("max_bytes", "most"), [(ROOMY, MAX_VALUES), (8 << 20, 8 * 32_768)])
+def test_an_object_has_131072_elements_or_one_for_32_bytes_of_its_cap(max_bytes: int, most: int) -> None:
+    assert MAX_VALUES == 131_072
+    assert decode(encode([0] * most), max_bytes=max_bytes) == [0] * most
+    inner = [0] * 9
+    for value in ([0] * (most + 1), [*[0] * (most - 10), inner, 0]):
+        with pytest.raises(EncodingError) as caught:
+            decode(encode(value), max_bytes=max_bytes)
+        assert caught.value.rule == "too_many_values"
 
 
 @pytest.mark.parametrize("head", [b"\xdd\x00\x01\x00\x00", b"\xdc\xff\xff", b"\x9f"])
@@ -191,18 +205,33 @@ def nested(depth: int) -> Value:
 
 def test_sixteen_arrays_deep_can_be_written_and_seventeen_cannot() -> None:
     assert decode(encode(nested(16)), max_bytes=ROOMY) == nested(16)
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         encode(nested(17))
+    assert caught.value.rule == "too_deep"
 
 
 @pytest.mark.parametrize(
-    "value",
-    [-1, 2**63, 1.0, {}, {"a": 1}, set(), bytearray(b"x"), memoryview(b"x"), object(), [[1.5]], "\ud800", ["\ud800"]],
+    ("value", "rule"),
+    [
+        (-1, "out_of_range"),
+        (2**63, "out_of_range"),
+        (1.0, "forbidden_type"),
+        ({}, "forbidden_type"),
+        ({"a": 1}, "forbidden_type"),
+        (set(), "forbidden_type"),
+        (bytearray(b"x"), "forbidden_type"),
+        (memoryview(b"x"), "forbidden_type"),
+        (object(), "forbidden_type"),
+        ([[1.5]], "forbidden_type"),
+        ("\ud800", "unencodable"),
+        (["\ud800"], "unencodable"),
+    ],
     ids=lambda value: type(value).__name__,  # an address in an id differs from worker to worker
 )
-def test_what_the_protocol_forbids_is_never_written(value: Any) -> None:
-    with pytest.raises(EncodingError):
+def test_what_the_protocol_forbids_is_never_written(value: Any, rule: str) -> None:
+    with pytest.raises(EncodingError) as caught:
         encode(value)
+    assert caught.value.rule == rule
 
 
 TAKERS: dict[str, Callable[[Any], object]] = {
@@ -211,6 +240,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
     "array of at most one": lambda value: take_array(value, max_length=1),
     "integer": take_int,
     "integer to ten": lambda value: take_int(value, 10),
+    "time": take_time,
     "bytes": take_bytes,
     "two bytes": lambda value: take_bytes(value, length=2),
     "at most one byte": lambda value: take_bytes(value, max_length=1),
@@ -231,6 +261,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
         ("integer", 0),
         ("integer", MAX_INT),
         ("integer to ten", 10),
+        ("time", MAX_TIME_MS),
         ("bytes", b""),
         ("two bytes", b"ab"),
         ("at most one byte", b"a"),
@@ -247,32 +278,34 @@ def test_a_value_of_the_right_shape_is_taken(taker: str, value: Value) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taker", "value"),
+    ("taker", "value", "rule"),
     [
-        ("array", None),
-        ("array", b""),
-        ("array", (1,)),
-        ("array of two", [1]),
-        ("array of two", [1, 2, 3]),
-        ("array of at most one", [1, 2]),
-        ("integer", True),
-        ("integer", None),
-        ("integer", "1"),
-        ("integer", -1),
-        ("integer", MAX_INT + 1),
-        ("integer to ten", 11),
-        ("bytes", "x"),
-        ("bytes", None),
-        ("two bytes", b"a"),
-        ("two bytes", b"abc"),
-        ("at most one byte", b"ab"),
-        ("text", b"x"),
-        ("text of one", "ab"),
-        ("boolean", 1),
-        ("boolean", None),
-        ("nothing or an integer", False),
+        ("array", None, "not_an_array"),
+        ("array", b"", "not_an_array"),
+        ("array", (1,), "not_an_array"),
+        ("array of two", [1], "wrong_length"),
+        ("array of two", [1, 2, 3], "wrong_length"),
+        ("array of at most one", [1, 2], "wrong_length"),
+        ("integer", True, "not_an_integer"),
+        ("integer", None, "not_an_integer"),
+        ("integer", "1", "not_an_integer"),
+        ("integer", -1, "out_of_range"),
+        ("integer", MAX_INT + 1, "out_of_range"),
+        ("integer to ten", 11, "out_of_range"),
+        ("time", MAX_TIME_MS + 1, "out_of_range"),
+        ("bytes", "x", "not_bytes"),
+        ("bytes", None, "not_bytes"),
+        ("two bytes", b"a", "wrong_length"),
+        ("two bytes", b"abc", "wrong_length"),
+        ("at most one byte", b"ab", "wrong_length"),
+        ("text", b"x", "not_text"),
+        ("text of one", "ab", "wrong_length"),
+        ("boolean", 1, "not_a_boolean"),
+        ("boolean", None, "not_a_boolean"),
+        ("nothing or an integer", False, "not_an_integer"),
     ],
 )
-def test_a_value_of_another_shape_is_refused(taker: str, value: Any) -> None:
-    with pytest.raises(EncodingError):
+def test_a_value_of_another_shape_is_refused(taker: str, value: Any, rule: str) -> None:
+    with pytest.raises(EncodingError) as caught:
         TAKERS[taker](value)
+    assert (caught.value.rule, caught.value.offset) == (rule, None)

@@ -67,7 +67,14 @@ def judge_all(
     """
     inside = [mutant for mutant in mutants if mutant.where and known.tests_of(mutant)]
     put_in = {mutant.key for mutant in inside}
-    verdicts = _shared_out(inside, workers, lambda taken, tell: judge_in_functions(taken, known, tests, tell), say)
+
+    def say_if_last(verdict: Verdict) -> None:
+        if verdict.outcome != SURVIVED or not known.is_run_at_import(verdict.mutant):
+            say(verdict)
+
+    verdicts = _shared_out(
+        inside, workers, lambda taken, tell: judge_in_functions(taken, known, tests, tell), say_if_last
+    )
     again = {verdict.mutant.key for verdict in verdicts if verdict.outcome == SURVIVED}
     outside = [
         mutant
