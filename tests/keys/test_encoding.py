@@ -106,6 +106,18 @@ def test_the_encoding_is_msgpack(value: Any) -> None:
     assert encode(value) == msgpack.packb(value, use_bin_type=True)
 
 
+@pytest.mark.parametrize("length", [0, 1, 14, 15, 16, 17, 30, 31, 32, 33, 254, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_every_form_is_read_from_its_first_length_to_its_last(length: int) -> None:
+    for value in ([None] * length, "a" * length, b"a" * length, length):
+        assert decode(encode(value), max_bytes=ROOMY) == value
+
+
+@pytest.mark.parametrize("power", [7, 8, 16, 32, 63])
+def test_every_integer_is_read_on_both_sides_of_where_its_form_changes(power: int) -> None:
+    for value in range(2**power - 2, min(2**power + 2, MAX_INT + 1)):
+        assert decode(encode(value), max_bytes=ROOMY) == value
+
+
 @given(st.binary(max_size=200))
 @example(b"\x91" * 2000)
 @example(b"\xdd\xff\xff\xff\xff" * 2000)
@@ -164,8 +176,9 @@ def test_an_array_longer_than_what_is_left_is_refused_before_its_elements_are_re
 def test_an_object_has_131072_elements_or_one_for_32_bytes_of_its_cap(max_bytes: int, most: int) -> None:
     assert MAX_VALUES == 131_072
     assert decode(encode([0] * most), max_bytes=max_bytes) == [0] * most
-    inner = [0] * 9
-    for value in ([0] * (most + 1), [*[0] * (most - 10), inner, 0]):
+    inner: Value = [0] * 9
+    too_many: list[Value] = [[0] * (most + 1), [*[0] * (most - 10), inner, 0]]
+    for value in too_many:
         with pytest.raises(EncodingError) as caught:
             decode(encode(value), max_bytes=max_bytes)
         assert caught.value.rule == "too_many_values"

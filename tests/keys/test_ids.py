@@ -31,8 +31,9 @@ def test_an_agency_id_is_taken_as_it_is_written(text: str) -> None:
     "text", ["", "de", "x" * 65, "BKA.de", "bka_de", "bka/de", "bka.de\n", " bka.de", "bka\uff0ede", "\u017fka.de"]
 )
 def test_what_is_no_agency_id_is_refused(text: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         parse_agency_id(text)
+    assert caught.value.rule == "agency_id"
 
 
 @pytest.mark.parametrize("text", ["gw1", "a", "0-0", "x" * 16])
@@ -42,12 +43,17 @@ def test_a_gateway_name_is_taken_as_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "x" * 17, "GW1", "gw.1", "gw 1", "gw1\n", "g/w", "gw\u0661"])
 def test_what_is_no_gateway_name_is_refused(text: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         parse_gateway_name(text)
+    assert caught.value.rule == "gateway_name"
 
 
 def test_an_origin_is_named_as_the_protocol_writes_it() -> None:
     assert Origin(AgencyId("bka.de"), GatewayName("gw1"), 1).name == "bka.de/gw1/1"
+
+
+def test_the_last_generation_has_a_name() -> None:
+    assert parse_origin(f"bka.de/gw1/{2**63 - 1}").generation == 2**63 - 1
 
 
 @given(st.from_regex(r"\A[a-z0-9.-]{3,64}\Z"), st.from_regex(r"\A[a-z0-9-]{1,16}\Z"), st.integers(1, 2**63 - 1))
@@ -66,26 +72,27 @@ def test_any_text_is_the_name_of_an_origin_or_an_encoding_error(text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "rule"),
     [
-        "bka.de/gw1",
-        "bka.de/gw1/1/1",
-        "bka.de/gw1/",
-        "bka.de/gw1/0",
-        "bka.de/gw1/01",
-        "bka.de/gw1/+1",
-        "bka.de/gw1/-1",
-        "bka.de/gw1/1 ",
-        "bka.de/gw1/1_0",
-        "bka.de/gw1/9223372036854775808",
-        "bka.de/gw1/" + "9" * 5000,
-        "BKA.de/gw1/1",
-        "bka.de//1",
+        ("bka.de/gw1", "origin"),
+        ("bka.de/gw1/1/1", "origin"),
+        ("bka.de/gw1/", "origin"),
+        ("bka.de/gw1/0", "origin"),
+        ("bka.de/gw1/01", "origin"),
+        ("bka.de/gw1/+1", "origin"),
+        ("bka.de/gw1/-1", "origin"),
+        ("bka.de/gw1/1 ", "origin"),
+        ("bka.de/gw1/1_0", "origin"),
+        ("bka.de/gw1/9223372036854775808", "origin"),
+        ("bka.de/gw1/" + "9" * 5000, "origin"),
+        ("BKA.de/gw1/1", "agency_id"),
+        ("bka.de//1", "gateway_name"),
     ],
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
-    with pytest.raises(EncodingError):
+def test_what_is_no_origin_is_refused(text: str, rule: str) -> None:
+    with pytest.raises(EncodingError) as caught:
         parse_origin(text)
+    assert caught.value.rule == rule
 
 
 @given(st.binary(min_size=16, max_size=16))
@@ -108,14 +115,16 @@ def test_an_id_is_read_back_from_its_text(data: bytes) -> None:
     ],
 )
 def test_another_spelling_of_an_id_is_refused(text: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         parse_uuid(text)
+    assert caught.value.rule == "uuid"
 
 
 @pytest.mark.parametrize("length", [0, 15, 17])
 def test_only_sixteen_bytes_are_shown_as_an_id(length: int) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         format_uuid(bytes(length))
+    assert caught.value.rule == "uuid"
 
 
 @pytest.mark.parametrize("draw", [new_message_id, new_envelope_id])

@@ -100,11 +100,13 @@ def test_any_text_is_a_code_or_an_encoding_error(text: str) -> None:
     ],
 )
 def test_what_is_no_code_is_refused(text: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         normalise_code(text)
+    assert caught.value.rule == "safety_code"
 
 
 @pytest.mark.parametrize("character", ["\u0131", "\u017f", "\uff11", "\u0661", "\u212a"])
 def test_a_foreign_letter_that_upper_case_or_folding_turns_into_ours_is_refused(character: str) -> None:
-    with pytest.raises(EncodingError):
+    with pytest.raises(EncodingError) as caught:
         normalise_code(character + "KQ2-M9XD-4T0A-VB3E-H6WZ")
+    assert caught.value.rule == "safety_code"
