@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import ssl
@@ -136,6 +137,28 @@ def test_a_label_that_is_no_plain_word_never_becomes_a_path(store: KeyStore, lab
     ):
         with pytest.raises(EncodingError):
             use()
+
+
+def test_a_keystore_of_another_year_still_opens(tmp_path: Path) -> None:
+    """The files were written once by version 1: a label or a layout that changes would lock every agency out."""
+    kept = json.loads((Path(__file__).parent / "vectors" / "keystore.json").read_text())
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    for name, content in kept["files"].items():
+        (directory / name).touch(mode=0o600)
+        (directory / name).write_bytes(bytes.fromhex(content))
+    store = KeyStore.open(directory, kept["passphrase"])
+    assert store.load_root().seeds == root_pair().seeds
+    assert store.load_node_pair("0011").seeds == node_pair().seeds
+    assert store.load_witness().seeds == witness_pair().seeds
+    assert store.load_epoch(12).seed == epoch_pair().seed
+    assert (store.load_tls().root_cert.hex(), store.load_tls().leaf_cert.hex()) == (kept["tls_root"], kept["tls_leaf"])
+    assert store.tls_leaf_files()[2].decode() == kept["tls_leaf_password"]
+    assert loaded_leaf(store).hex() == kept["tls_leaf"]
+    assert store.at_rest().open(bytes.fromhex(kept["at_rest"]), b"purpose") == b"draft"
+    assert store.at_rest().tag(b"purpose", "text").hex() == kept["tag"]
+    (tmp_path / "root").write_bytes(bytes.fromhex(kept["exported_root"]))
+    assert KeyStore.load_exported_root(tmp_path / "root", kept["root_passphrase"]).seeds == root_pair().seeds
 
 
 # who may read it

@@ -1,6 +1,6 @@
 """`make mutation`: do the tests notice every small change of `keys/` and of what decides in `exchange/`?
 
-    python -m tests.mutation.run [--only MODULE] [--own] [--workers N] [--survivors FILE]
+    python -m tests.mutation.run [--only MODULE ...] [--own] [--workers N] [--survivors FILE]
 
 Exit 1 if the score of a module falls below the floor, if a mutant survives that survivors.toml does not list, or if one
 that it lists is killed or gone. Owns the share-out among workers, and the report.
@@ -181,17 +181,17 @@ def _score(count: Counter[str]) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="make mutation")
-    parser.add_argument("--only", default="", help="modules whose path holds this word")
+    parser.add_argument("--only", nargs="+", default=[""], help="modules whose path holds one of these words")
     parser.add_argument("--own", action="store_true", help="ask a module's own tests only")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--survivors", type=Path, help="write those that are not listed here, as survivors.toml has them"
     )
     given = parser.parse_args(arguments)
-    chosen = [module for module in modules() if given.only in module]
+    chosen = [module for module in modules() if any(word in module for word in given.only)]
     mutants = mutants_of(chosen)
     if not mutants:
-        parser.error(f"no module with {given.only!r} in its path")
+        parser.error(f"no module with {given.only} in its path")
     listed = [survivor.key for survivor in read_survivors() if survivor.module in chosen]
     started = time.monotonic()
     tests = sorted({own_tests(module) for module in chosen}) if given.own else TESTS
