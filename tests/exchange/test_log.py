@@ -353,10 +353,133 @@ def test_asking_for_what_cannot_be_is_our_own_mistake(ask: Callable[[Tree], obje
 def test_a_tile_that_is_too_short_is_seen() -> None:
     tree = grown(300)
     tree.tiles[0, 1] = tree.tiles[0, 1][:-32]
-    with pytest.raises(LogProofError):
-        Frontier.load(300, tree.reader)
-    with pytest.raises(LogProofError):
-        inclusion_path(tree.reader, 300, 298)
+    assert rule_of(lambda: Frontier.load(300, tree.reader)) == "tile"
+    assert rule_of(lambda: inclusion_path(tree.reader, 300, 298)) == "tile"
+
+
+# --- what a refusal says ----------------------------------------------------------------------------------------------
+
+
+def rule_of(act: Callable[[], object]) -> str:
+    with pytest.raises(LogProofError) as caught:
+        act()
+    return caught.value.rule
+
+
+SEVEN = grown(7)
+ROOT = SEVEN.frontier.root
+PATH = path(2, SEVEN.leaves)
+SHORT = bytes(31)
+
+
+@pytest.mark.parametrize(
+    ("leaf_given", "index", "size", "path_given", "root", "rule"),
+    [
+        (leaf(2), 2, 0, PATH, ROOT, "size"),
+        (leaf(2), 2, -1, PATH, ROOT, "size"),
+        (leaf(2), 2, MAX_SIZE + 1, PATH, ROOT, "size"),
+        (leaf(2), -1, 7, PATH, ROOT, "index"),
+        (leaf(2), 7, 7, PATH, ROOT, "index"),
+        (SHORT, 2, 7, PATH, ROOT, "length"),
+        (leaf(2), 2, 7, [*PATH[:2], SHORT], ROOT, "length"),
+        (leaf(2), 2, 7, PATH[:2], ROOT, "length"),
+        (leaf(2), 2, 7, [*PATH, leaf(0)], ROOT, "length"),
+        (leaf(0), 0, 1, [leaf(1)], ROOT, "length"),
+        (leaf(3), 2, 7, PATH, ROOT, "root"),
+        (leaf(2), 2, 7, PATH, leaf(0), "root"),
+    ],
+)
+def test_a_refused_inclusion_says_what_is_wrong(
+    leaf_given: bytes, index: int, size: int, path_given: list[bytes], root: bytes, rule: str
+) -> None:
+    verify_inclusion(leaf(2), 2, 7, PATH, ROOT)
+    assert rule_of(lambda: verify_inclusion(leaf_given, index, size, path_given, root)) == rule
+
+
+FIVE_ROOT, FOUR_ROOT = mth(SEVEN.leaves[:5]), mth(SEVEN.leaves[:4])
+FROM_FIVE, FROM_FOUR = subproof(5, SEVEN.leaves, True), subproof(4, SEVEN.leaves, True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "proof", "first_root", "second_root", "rule"),
+    [
+        (-1, 7, FROM_FIVE, FIVE_ROOT, ROOT, "size"),
+        (0, 7, [], EMPTY_ROOT, ROOT, "size"),
+        (8, 7, FROM_FIVE, FIVE_ROOT, ROOT, "size"),
+        (5, MAX_SIZE + 1, FROM_FIVE, FIVE_ROOT, ROOT, "size"),
+        (7, 7, [leaf(0)], ROOT, ROOT, "length"),
+        (7, 7, [], FIVE_ROOT, ROOT, "root"),
+        (0, 0, [], ROOT, ROOT, "root"),
+        (0, 0, [], EMPTY_ROOT, ROOT, "root"),
+        (5, 7, [], FIVE_ROOT, ROOT, "length"),
+        (5, 7, FROM_FIVE[:-1], FIVE_ROOT, ROOT, "length"),
+        (5, 7, [*FROM_FIVE, leaf(0)], FIVE_ROOT, ROOT, "length"),
+        (5, 7, [SHORT, *FROM_FIVE[1:]], FIVE_ROOT, ROOT, "length"),
+        (5, 7, FROM_FIVE, FOUR_ROOT, ROOT, "root"),
+        (5, 7, FROM_FIVE, FIVE_ROOT, leaf(0), "root"),
+        (4, 7, FROM_FOUR, SHORT, ROOT, "length"),
+        (4, 7, [], FOUR_ROOT, ROOT, "length"),
+        (4, 7, [*FROM_FOUR, leaf(0)], FOUR_ROOT, ROOT, "length"),
+        (4, 7, FROM_FOUR, FIVE_ROOT, ROOT, "root"),
+    ],
+)
+def test_a_refused_consistency_says_what_is_wrong(
+    first: int, second: int, proof: list[bytes], first_root: bytes, second_root: bytes, rule: str
+) -> None:
+    assert rule_of(lambda: verify_consistency(first, second, proof, first_root, second_root)) == rule
+
+
+def test_the_empty_tree_and_every_tree_is_a_prefix_of_itself() -> None:
+    verify_consistency(0, 0, [], EMPTY_ROOT, EMPTY_ROOT)
+    verify_consistency(7, 7, [], ROOT, ROOT)
+    verify_consistency(MAX_SIZE, MAX_SIZE, [], ROOT, ROOT)
+
+
+PROVED = [(1, leaf(1)), (5, leaf(5))]
+NODES = walk([1, 5], 0, SEVEN.leaves)
+
+
+@pytest.mark.parametrize(
+    ("size", "root", "leaves", "nodes", "rule"),
+    [
+        (0, ROOT, PROVED, NODES, "size"),
+        (MAX_SIZE + 1, ROOT, PROVED, NODES, "size"),
+        (7, ROOT, [], NODES, "order"),
+        (7, ROOT, PROVED[::-1], NODES, "order"),
+        (7, ROOT, [PROVED[0], PROVED[0]], NODES, "order"),
+        (7, ROOT, [(-1, leaf(1)), PROVED[1]], NODES, "order"),
+        (7, ROOT, [PROVED[0], (7, leaf(5))], NODES, "order"),
+        (7, ROOT, [(1, SHORT), PROVED[1]], NODES, "length"),
+        (7, ROOT, PROVED, [SHORT, *NODES[1:]], "length"),
+        (7, SHORT, PROVED, NODES, "length"),
+        (7, ROOT, PROVED, NODES[:-1], "nodes"),
+        (7, ROOT, PROVED, [*NODES, leaf(0)], "nodes"),
+        (7, ROOT, [(1, leaf(0)), PROVED[1]], NODES, "root"),
+        (7, leaf(0), PROVED, NODES, "root"),
+    ],
+)
+def test_a_refused_multi_proof_says_what_is_wrong(
+    size: int, root: bytes, leaves: list[tuple[int, bytes]], nodes: list[bytes], rule: str
+) -> None:
+    verify_multi(7, ROOT, PROVED, NODES)
+    assert rule_of(lambda: verify_multi(size, root, leaves, nodes)) == rule
+
+
+def test_every_proof_of_every_small_tree_holds_and_proves_its_own_place_only() -> None:
+    for size in range(1, 20):
+        tree = grown(size)
+        root = mth(tree.leaves)
+        for index in range(size):
+            found = inclusion_path(tree.reader, size, index)
+            assert list(found) == path(index, tree.leaves)
+            verify_inclusion(leaf(index), index, size, found, root)
+            first = index + 1
+            proof = consistency_proof(tree.reader, first, size)
+            assert list(proof) == ([] if first == size else subproof(first, tree.leaves, True))
+            verify_consistency(first, size, proof, mth(tree.leaves[:first]), root)
+            for other in range(size):
+                if other != index:
+                    rule_of(lambda: verify_inclusion(leaf(index), other, size, found, root))  # noqa: B023
 
 
 def test_which_tiles_are_read_depends_on_places_only() -> None:

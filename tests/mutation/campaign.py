@@ -267,7 +267,9 @@ def judge_in_functions(
             asked = [items[test] for test in known.tests_of(mutant)]
             say(_verdict(mutant, partial(_put_in_and_run, functions, code, asked, known)))
 
-    run_pytest(tests, _Jury(judge))
+    status = run_pytest(tests, _Jury(judge))
+    if status != pytest.ExitCode.OK:
+        raise RuntimeError(f"pytest ended with {status}")
 
 
 def _put_in_and_run(
@@ -300,7 +302,9 @@ def _import_and_run(mutant: Mutant, code: CodeType, asked: Sequence[str], known:
 
     signal.setitimer(signal.ITIMER_PROF, 60)  # an import that does not end
     status = run_pytest(sorted({test.partition("::")[0] for test in asked}), _Jury(judge))
-    return failed[0] if failed else f"pytest ended with {status}"
+    if not failed and status != pytest.ExitCode.INTERRUPTED:
+        raise RuntimeError(f"pytest ended with {status}")
+    return failed[0] if failed else "the import"
 
 
 def _first_failure(items: Sequence[pytest.Item], known: Known) -> str:
@@ -308,7 +312,10 @@ def _first_failure(items: Sequence[pytest.Item], known: Known) -> str:
     _prepare()
     for item, following in zip(items, [*items[1:], None], strict=True):
         signal.setitimer(signal.ITIMER_PROF, TIMES_AS_LONG * known.seconds[item.nodeid] + FLOOR_S)
-        if _is_failed_by(item, following):
+        try:
+            if _is_failed_by(item, following):
+                return item.nodeid
+        except MemoryError:
             return item.nodeid
     return ""
 
@@ -319,7 +326,9 @@ def _verdict(mutant: Mutant, work: Callable[[], str]) -> Verdict:
     seconds = time.monotonic() - started
     if by is not None:
         return Verdict(mutant, KILLED if by else SURVIVED, by, seconds)
-    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if not os.WIFSIGNALED(status):
+        raise RuntimeError(f"{mutant.key}: could not be judged")
+    ended_by = os.WTERMSIG(status)
     return Verdict(mutant, TIMED_OUT if ended_by in (signal.SIGPROF, signal.SIGALRM) else KILLED, "", seconds)
 
 

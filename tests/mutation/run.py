@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -122,12 +123,16 @@ def _shared_out(
     for _ in range(workers):
         child = os.fork()
         if child == 0:
+            status = 1
             try:
                 die_with_parent()
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 judge(taken(), tell)
+                status = 0
+            except Exception:
+                traceback.print_exc()
             finally:
-                os._exit(0)
+                os._exit(status)
         children.append(child)
     os.close(work)
     os.close(answering)
@@ -137,8 +142,8 @@ def _shared_out(
             number, outcome, by, seconds = pickle.loads(pipe.read(int.from_bytes(head, "big")))  # noqa: S301 - our own
             verdicts.append(Verdict(mutants[number], outcome, by, seconds))
             say(verdicts[-1])
-    for child in children:
-        os.waitpid(child, 0)
+    if any([os.waitpid(child, 0)[1] for child in children]) or len(verdicts) < len(mutants):
+        raise RuntimeError(f"{len(mutants) - len(verdicts)} mutants were not judged: a worker failed")
     return verdicts
 
 
