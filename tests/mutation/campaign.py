@@ -248,7 +248,8 @@ class _Jury:
         _settle()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self._judge({item.nodeid: item for item in session.items})
+        if not session.testsfailed:  # else modules could not be read, and pytest says so in its exit
+            self._judge({item.nodeid: item for item in session.items})
         return True
 
 
@@ -302,7 +303,7 @@ def _import_and_run(mutant: Mutant, code: CodeType, asked: Sequence[str], known:
 
     signal.setitimer(signal.ITIMER_PROF, 60)  # an import that does not end
     status = run_pytest(sorted({test.partition("::")[0] for test in asked}), _Jury(judge))
-    if not failed and status != pytest.ExitCode.INTERRUPTED:
+    if not failed and status != pytest.ExitCode.TESTS_FAILED:
         raise RuntimeError(f"pytest ended with {status}")
     return failed[0] if failed else "the import"
 

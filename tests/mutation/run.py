@@ -129,7 +129,7 @@ def _shared_out(
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 judge(taken(), tell)
                 status = 0
-            except Exception:
+            except Exception:  # noqa: BLE001 - a fork ends here, whatever it was
                 traceback.print_exc()
             finally:
                 os._exit(status)
@@ -142,7 +142,8 @@ def _shared_out(
             number, outcome, by, seconds = pickle.loads(pipe.read(int.from_bytes(head, "big")))  # noqa: S301 - our own
             verdicts.append(Verdict(mutants[number], outcome, by, seconds))
             say(verdicts[-1])
-    if any([os.waitpid(child, 0)[1] for child in children]) or len(verdicts) < len(mutants):
+    statuses = [os.waitpid(child, 0)[1] for child in children]  # all of them, that none is left a zombie
+    if any(statuses) or len(verdicts) < len(mutants):
         raise RuntimeError(f"{len(mutants) - len(verdicts)} mutants were not judged: a worker failed")
     return verdicts
 
