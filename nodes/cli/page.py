@@ -90,11 +90,12 @@ class Page:
         self.line("*** ", *pieces, " ***", style=style)
 
     def field(self, label: str, *pieces: Piece, style: str = "", indent: int = 0) -> None:
-        """`label` in its column, then what it says."""
-        room = max(LABEL_COLUMNS - indent, width(label) + GAP)
+        """`label` in its column, then what it says. A label may be a code that a peer made up: it is escaped too."""
+        safe = escape(label)
+        room = max(LABEL_COLUMNS - indent, width(safe) + GAP)
         if not self._runs(pieces, ""):
             return
-        padded = label + " " * (room - width(label))
+        padded = isolate(safe) + " " * (room - width(safe))
         room_left = None if self.columns is None else self.columns - indent - room
         for number, wrapped in enumerate(_wrap(self._runs(pieces, style), room_left, 0)):
             lead = padded if number == 0 else " " * room

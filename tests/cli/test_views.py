@@ -291,6 +291,22 @@ def test_content_of_any_shape_is_shown(content: Any) -> None:
     page_of(view_case_tracked, {"v": 1, "messages": content})
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"persons": [{"roles": ["\x1b[2J\u202e"], "names": [{"full": "x"}]}]},
+        {"locations": [{"role": "\x1b[2J\u202e", "country": "CO"}]},
+        {"handling": {"h": ["\x1b[2J\u202e"]}},
+    ],
+    ids=lambda content: next(iter(content)),
+)
+def test_a_code_that_a_peer_made_up_is_escaped_where_it_stands_as_a_label(content: dict[str, Any]) -> None:
+    text = page_of(view_message, {**SHOWN, "content": content})
+    assert "\u241b[2J<U+202E>" in text
+    for line in text.splitlines():
+        assert_harmless(line)
+
+
 FORGED = "seen at the bridge\n\nTelephone\n  +491711234567  Bundeskriminalamt\r\nHandling"
 
 
