@@ -256,7 +256,10 @@ def load_config(directory: str | os.PathLike[str]) -> NodeConfig:
         document = tomllib.loads(data.decode())
     except UnicodeDecodeError as problem:
         raise ConfigError(str(path), "", "utf8", f"byte {problem.start} is not UTF-8: save it as UTF-8") from problem
-    except tomllib.TOMLDecodeError as problem:
+    except (
+        ValueError,
+        RecursionError,
+    ) as problem:  # not TOMLDecodeError alone: a number of 5,000 digits, deep brackets
         raise ConfigError(str(path), "", "toml_syntax", str(problem)) from problem
     return parse_config(document, path=str(path))
 

@@ -51,6 +51,14 @@ def test_the_smallest_configuration_has_safe_defaults() -> None:
     assert config.all_names == (("en", "Bundeskriminalamt"),)
 
 
+@pytest.mark.parametrize("text", ["names = " + "[" * 5_000, "a = " + "9" * 5_000], ids=["deep", "long"])
+def test_what_the_parser_itself_gives_up_on_is_no_toml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "node.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path)
+    assert refused.value.rule == "toml_syntax"
+
+
 def test_everything_wrong_is_named_at_once_with_an_example() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_config({"agency": "BKA", "country": "Germany", "listen": "7443"}, path="node.toml")
