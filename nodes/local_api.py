@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from aiohttp import StreamReader, web
 
@@ -114,7 +115,7 @@ class LocalApi:
     async def _stream(self, request: web.BaseRequest, uid: int, stream: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         lines = _Lines(request.content)
-        arguments = json.loads(await lines.first() or b"{}")
+        arguments = read_object(await lines.first() or b"{}")
         documents = stream(uid, arguments, lines)
         # The first document decides whether this is an answer or a refusal: only then are headers sent.
         first = await anext(documents, None)
@@ -217,9 +218,19 @@ async def _arguments(request: web.BaseRequest) -> Document:
         body += chunk
         if len(body) > MAX_REQUEST_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_REQUEST_BYTES, len(body))
+    return read_object(bytes(body) or b"{}")
+
+
+def read_object(data: bytes) -> Document:
+    """The JSON object of a caller. Raises OperationError (`usage`) for anything else.
+
+    Half surrogates and NaN too: no argument must fail where it is encoded, stored or compared.
+    """
     try:
-        arguments = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
+        arguments = _DECODER.decode(data.decode())
+        if _HALF_SURROGATE.search(data):
+            _ENCODER.encode(arguments).encode()
+    except (ValueError, RecursionError) as error:  # UnicodeError is a ValueError
         raise OperationError("usage", "the request is no JSON", "is the command line newer than the node?") from error
     if not isinstance(arguments, dict):
         raise OperationError("usage", "the request is no JSON object", "is the command line newer than the node?")
@@ -227,6 +238,14 @@ async def _arguments(request: web.BaseRequest) -> Document:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as bytes they are no UTF-8
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _line(document: Document) -> bytes:

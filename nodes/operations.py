@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.following import Following
 from nodes.identity import Identity
-from nodes.local_api import Answer, Document, Lines, Operation, Stream
+from nodes.local_api import Answer, Document, Lines, Operation, Stream, read_object
 from nodes.notices import Notices
 from nodes.operators import ALL_ROLES, Operators, Role
 from nodes.oversight import Oversight
@@ -167,13 +166,13 @@ class Operations:
 
     async def _inbox(self, caller: OperatorRow, args: Document) -> Answer:
         since = _time(args.get("since"))
-        limit = int(args["limit"]) if args.get("limit") else None
+        limit = _whole(args, "limit") if args.get("limit") else None
         return Answer(
             await self._reading.inbox(since=since, limit=limit, unacknowledged=bool(args.get("unacknowledged")))
         )
 
     async def _sent(self, caller: OperatorRow, args: Document) -> Answer:
-        limit = int(args["limit"]) if args.get("limit") else None
+        limit = _whole(args, "limit") if args.get("limit") else None
         return Answer(
             await self._reading.sent(since=_time(args.get("since")), limit=limit, waiting=bool(args.get("waiting")))
         )
@@ -315,7 +314,7 @@ class Operations:
             raise OperationError(
                 "usage", f"unknown role {', '.join(unknown) or '(none)'}", f"roles: {', '.join(ALL_ROLES)}"
             )
-        row = OperatorRow(str(args["ref"]), int(args["uid"]), roles, bool(args.get("program")), self._clock())
+        row = OperatorRow(str(args["ref"]), _whole(args, "uid"), roles, bool(args.get("program")), self._clock())
         await self._writer.commit(Change.of(PutOperator(row)))
         self._operators.put(row)
         return Answer({"v": 1, **_operator(row)})
@@ -429,10 +428,9 @@ class Operations:
         asked: list[Document | None] = []
         for line in batch:
             try:
-                arguments = json.loads(line)
-            except (ValueError, RecursionError):
-                arguments = None
-            asked.append(arguments if isinstance(arguments, dict) else None)
+                asked.append(read_object(line))
+            except OperationError:
+                asked.append(None)
         answered = iter(await self._speaking.post_many(caller, [args for args in asked if args is not None]))
         bad = OperationError("usage", "this line is no JSON object of post's arguments", "one object a line")
         outcomes = [bad if args is None else next(answered) for args in asked]
@@ -476,6 +474,13 @@ def _operator(row: OperatorRow) -> dict[str, Any]:
         "program": row.program,
         "added_at": timestamp(row.added_at),
     }
+
+
+def _whole(args: Document, name: str) -> int:
+    try:
+        return int(args[name])
+    except (TypeError, ValueError, OverflowError) as error:  # a list; a word; infinity
+        raise OperationError("usage", f"{name} is a whole number, not {args[name]!r}", "for example 20") from error
 
 
 def _uuid(text: object) -> bytes:

@@ -287,7 +287,7 @@ class Submitting:
         self, row: MessageRow, args: Document, *, repeated: bool = False, prepared: Prepared | None = None
     ) -> Answer:
         """P of a message, at once or when every recipient has it (`wait_s`)."""
-        wait_s = min(float(args.get("wait_s") or 0), MAX_WAIT_S)
+        wait_s = wait_of(args)
         if wait_s <= 0:
             if prepared is not None:  # what was just written need not be read
                 return Answer(self._reading.posted(row, prepared.headline, prepared.recipients))
@@ -392,10 +392,19 @@ class Submitting:
 
 
 def content_of(args: Document) -> bytes:
-    """The bytes an analyst handed in; empty when there are none."""
+    """The bytes an analyst handed in; empty when there are none. Raises OperationError(usage)."""
     if args.get("content_base64") is not None:
-        return base64.b64decode(str(args["content_base64"]))
+        try:
+            return base64.b64decode(str(args["content_base64"]))
+        except ValueError as error:
+            raise OperationError("usage", "content_base64 is no base64", "or give the text as content") from error
     return str(args.get("content") or "").encode()
+
+
+def wait_of(args: Document) -> float:
+    """How long the caller waits for recipients, in seconds. What is no number is no wait: the post itself stands."""
+    given = args.get("wait_s")
+    return min(float(given), MAX_WAIT_S) if isinstance(given, int | float) else 0.0
 
 
 def message_id_of(args: Document) -> MessageId:
