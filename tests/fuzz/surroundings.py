@@ -26,6 +26,7 @@ from keys.errors import KeyFileError
 from keys.ids import AgencyId
 from keys.keystore import KeyStore, PassphraseCost
 from keys.sealing import ContentKey
+from nodes.budgets import Budgets, Rates
 from nodes.config import load_config, parse_config, parse_listen, render_config
 from nodes.directory import layout_of
 from nodes.endpoints import parse_endpoint
@@ -191,7 +192,7 @@ def _api() -> PeerApi:
         return b"answer"
 
     roots = cast(PeerRoots, SimpleNamespace(identify=lambda *_: PEER, front=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)))
-    return PeerApi(receive, lambda *_: True, roots, Metrics())
+    return PeerApi(receive, lambda *_: True, roots, Metrics(), Budgets(Rates(), Metrics()))
 
 
 # --- requests of operators --------------------------------------------------------------------------------------------
