@@ -33,6 +33,15 @@ from tests.keys.builders import epoch_pair, seed
 INFO = b"tocsin envelope v1\x00header"
 P25519 = 2**255 - 19
 
+# What `AtRestKey(seed("at rest"))` of version 1 made.
+WRAPPED = (
+    "c1de9259dc9a81dc13898ffa64a105b681ce512b09af4430e6b8b4b728e4ccd8"
+    "f90ef1b79f7067d297ae696b28079b0dddcd8d7c9aa7b6693267359d"
+)
+SEALED = "5a221140182f508962e7185c8dc6ab7b2e3bff273201082b37c21aac02d680d7"
+ROW = "47836c1df7dfb9e8d5facce3d2156d041eee1c89932eab9bdfd1def9639fff13"
+TAG = "fda5d80526f4b5356bf32a9af7c74c9c"
+
 LOW_ORDER_X25519 = {
     "zero": bytes(32),
     "one": (1).to_bytes(32, "little"),
@@ -196,22 +205,25 @@ def test_a_body_whose_x25519_half_is_of_low_order_does_not_open() -> None:
 @pytest.mark.parametrize("name", LOW_ORDER_X25519)
 @pytest.mark.parametrize("use", [check_epoch_public, probe_epoch_public, lambda public: seal(public, INFO, b"x")])
 def test_an_epoch_key_with_a_low_order_half_is_refused(name: str, use: Any) -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         use(epoch_pair().public[:1184] + LOW_ORDER_X25519[name])
+    assert (caught.value.algorithm, caught.value.rule) == ("x25519", "low_order")
 
 
 @pytest.mark.parametrize("at", [0, 576, 1149])
 def test_an_epoch_key_with_a_coefficient_beyond_the_modulus_is_refused(at: int) -> None:
     public = bytearray(epoch_pair().public)
     public[at : at + 2] = bytes([0x01, (public[at + 1] & 0xF0) | 0x0D])  # 3,329, the modulus itself
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         check_epoch_public(bytes(public))
+    assert (caught.value.algorithm, caught.value.rule) == ("mlkem768", "not_reduced")
 
 
 @pytest.mark.parametrize("length", [0, 32, 1184, 1215, 1217])
 def test_an_epoch_key_of_another_length_is_refused(length: int) -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         check_epoch_public((epoch_pair().public * 2)[:length])
+    assert (caught.value.algorithm, caught.value.rule) == ("x-wing", "wrong_length")
 
 
 def test_a_good_epoch_key_stands_its_probe() -> None:
@@ -226,8 +238,9 @@ def test_an_epoch_pair_is_made_again_from_its_seed() -> None:
 
 @pytest.mark.parametrize("length", [0, 31, 33, 64])
 def test_a_seed_of_another_length_is_refused(length: int) -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         EpochKeyPair.from_seed(bytes(length))
+    assert (caught.value.algorithm, caught.value.rule) == ("x-wing", "wrong_length")
 
 
 # at rest
@@ -257,6 +270,21 @@ def test_what_was_sealed_for_one_purpose_does_not_open_for_another() -> None:
 def test_a_wrapped_key_does_not_open_under_another_at_rest_key() -> None:
     with pytest.raises(CannotOpenError):
         at_rest("another").unwrap(at_rest().new_content_key().wrapped)
+
+
+def test_what_version_1_sealed_at_rest_still_opens() -> None:
+    """Written once: a label that changes would lock every store."""
+    key = at_rest().unwrap(bytes.fromhex(WRAPPED))
+    assert key.key == seed("content key")
+    assert key.open(bytes.fromhex(SEALED), b"content") == b"text"
+    assert at_rest().open(bytes.fromhex(ROW), b"draft") == b"text"
+    assert at_rest().tag(b"case", "DE/2026/17").hex() == TAG
+
+
+def test_an_empty_plaintext_is_sealed_like_any_other() -> None:
+    key = at_rest().new_content_key()
+    assert key.open(key.seal(b"", b"p"), b"p") == b""
+    assert open_sealed(epoch_pair(), INFO, seal(epoch_pair().public, INFO, b"")) == b""
 
 
 def test_a_row_is_not_a_wrapped_key_and_a_wrapped_key_is_no_row() -> None:
@@ -314,10 +342,12 @@ def test_a_tag_of_text_that_is_no_unicode_is_an_encoding_error() -> None:
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
 def test_secrets_of_another_length_are_refused(length: int) -> None:
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         AtRestKey(bytes(length))
-    with pytest.raises(BadKeyError):
+    assert (caught.value.algorithm, caught.value.rule) == ("at rest", "wrong_length")
+    with pytest.raises(BadKeyError) as caught:
         ContentKey(bytes(length), b"")
+    assert (caught.value.algorithm, caught.value.rule) == ("aes256", "wrong_length")
 
 
 def test_secrets_are_not_shown_when_printed() -> None:

@@ -106,8 +106,9 @@ def test_ml_dsa_agrees_with_every_wycheproof_case(
 @pytest.mark.parametrize("purpose", ["root", "node", "witness"])
 def test_a_degenerate_ed25519_key_is_refused_for_every_purpose(name: str, purpose: str) -> None:
     pair = PAIRS[purpose].public
-    with pytest.raises(BadKeyError):
+    with pytest.raises(BadKeyError) as caught:
         replace(pair, ed25519=DEGENERATE_ED25519[name])
+    assert (caught.value.algorithm, caught.value.rule) == ("ed25519", "not_a_valid_point")
 
 
 @pytest.mark.parametrize("name", DEGENERATE_ED25519)
@@ -127,23 +128,38 @@ def test_an_ed25519_key_with_a_part_of_low_order_is_refused() -> None:
 
 
 def test_an_ml_dsa_key_under_which_anybody_can_sign_is_refused() -> None:
-    with pytest.raises(BadKeyError):
-        NodePublicPair(node_pair().public.ed25519, seed("rho") + bytes(1280))
-    with pytest.raises(BadKeyError):
-        RootPublicPair(root_pair().public.ed25519, seed("rho") + bytes(1920))
+    for algorithm, make in (
+        ("mldsa44", lambda: NodePublicPair(node_pair().public.ed25519, seed("rho") + bytes(1280))),
+        ("mldsa44", lambda: WitnessPublicPair(node_pair().public.ed25519, seed("rho") + bytes(1280))),
+        ("mldsa65", lambda: RootPublicPair(root_pair().public.ed25519, seed("rho") + bytes(1920))),
+    ):
+        assert why(make) == (algorithm, "zero_vector")
+
+
+def why(make: Callable[[], object]) -> tuple[str, str]:
+    """What is wrong with a key."""
+    with pytest.raises(BadKeyError) as caught:
+        make()
+    return caught.value.algorithm, caught.value.rule
+
+
+def test_an_ml_dsa_key_whose_vector_begins_or_ends_with_zeros_is_one() -> None:
+    ed25519 = node_pair().public.ed25519
+    for vector in (b"\x01" + bytes(1279), bytes(1279) + b"\x01"):
+        assert NodePublicPair(ed25519, bytes(32) + vector).mldsa44 == bytes(32) + vector
 
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_public_key_of_another_length_is_refused(change: int) -> None:
     node, root = node_pair().public, root_pair().public
-    for make in (
-        lambda: NodePublicPair(bytes(32 + change), node.mldsa44),
-        lambda: NodePublicPair(node.ed25519, b"\x01" * (1312 + change)),
-        lambda: RootPublicPair(root.ed25519, b"\x01" * (1952 + change)),
-        lambda: RootPublicPair(root.ed25519, node.mldsa44),
+    for algorithm, make in (
+        ("ed25519", lambda: NodePublicPair(bytes(32 + change), node.mldsa44)),
+        ("mldsa44", lambda: NodePublicPair(node.ed25519, b"\x01" * (1312 + change))),
+        ("mldsa44", lambda: WitnessPublicPair(node.ed25519, b"\x01" * (1312 + change))),
+        ("mldsa65", lambda: RootPublicPair(root.ed25519, b"\x01" * (1952 + change))),
+        ("mldsa65", lambda: RootPublicPair(root.ed25519, node.mldsa44)),
     ):
-        with pytest.raises(BadKeyError):
-            make()
+        assert why(make) == (algorithm, "wrong_length")
 
 
 @pytest.mark.parametrize("purpose", PAIRS)
@@ -215,6 +231,32 @@ def test_an_ml_dsa_signature_does_not_verify_under_another_context() -> None:
             verify_mldsa44(node_pair().public.mldsa44, b"message", signature, context)
 
 
+def test_a_context_may_have_255_bytes_and_no_more() -> None:
+    context = b"c" * 255
+    verify_mldsa44(node_pair().public.mldsa44, b"m", node_pair().sign_mldsa(b"m", context), context)
+    verify_mldsa65(root_pair().public.mldsa65, b"m", root_pair().sign_mldsa(b"m", context), context)
+    with pytest.raises(BadSignatureError):
+        verify_mldsa44(node_pair().public.mldsa44, b"m", bytes(2420), b"c" * 256)
+    with pytest.raises(BadSignatureError):
+        verify_mldsa65(root_pair().public.mldsa65, b"m", bytes(3309), b"c" * 256)
+
+
+def test_a_bad_signature_names_its_purpose_or_else_its_algorithm() -> None:
+    node, root = node_pair().public, root_pair().public
+    for verify, key, signature, algorithm in (
+        (verify_ed25519, node.ed25519, bytes(64), "ed25519"),
+        (verify_ed25519, node.ed25519, b"", "ed25519"),
+        (verify_mldsa44, node.mldsa44, bytes(2420), "mldsa44"),
+        (verify_mldsa44, node.mldsa44, b"", "mldsa44"),
+        (verify_mldsa65, root.mldsa65, bytes(3309), "mldsa65"),
+        (verify_mldsa65, root.mldsa65, b"", "mldsa65"),
+    ):
+        for purposes, expected in (({}, algorithm), ({"purpose": "checkpoint"}, "checkpoint")):
+            with pytest.raises(BadSignatureError) as caught:
+                verify(key, b"m", signature, **purposes)
+            assert caught.value.purpose == expected
+
+
 def test_ml_dsa_signing_is_hedged_and_ed25519_signing_repeats_itself() -> None:
     pair = node_pair()
     assert pair.sign_mldsa(b"m") != pair.sign_mldsa(b"m")
@@ -251,8 +293,9 @@ def test_a_pair_is_made_again_from_its_seeds(kind: type[NodeKeyPair | WitnessKey
 def test_seeds_of_another_length_are_refused(
     kind: type[NodeKeyPair | WitnessKeyPair | RootKeyPair], lengths: tuple[int, int]
 ) -> None:
-    with pytest.raises(BadKeyError):
-        kind.from_seeds(bytes(lengths[0]), bytes(lengths[1]))
+    halves = ("ed25519", "mldsa65" if kind is RootKeyPair else "mldsa44")
+    wrong = halves[lengths[0] == 32]
+    assert why(lambda: kind.from_seeds(bytes(lengths[0]), bytes(lengths[1]))) == (wrong, "wrong_length")
 
 
 @pytest.mark.parametrize("purpose", PAIRS)
