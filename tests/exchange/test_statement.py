@@ -44,6 +44,7 @@ from exchange.statement import (
     statement_proof,
     to_tlog_proof,
     verify_group,
+    verify_head,
     verify_statement,
     with_key_changes,
 )
@@ -70,6 +71,7 @@ ID = EnvelopeId(HASH[16:])
 HEAD = Head(GatewayName("gw1"), 1, 3, HASH)
 BKA = AgencyId("bka.de")
 PAIR = node_pair("bka.de", 9)
+PAIRS = [node_pair("bka.de", number).public for number in (1, 2)]
 
 ENTRIES: list[Entry] = [
     Issued(SALT, NOW, ID, HASH),
@@ -562,6 +564,33 @@ def test_a_group_that_does_not_add_up_is_our_own_mistake() -> None:
         verified(agency, indices, entries[:1], facts, [])
 
 
+# --- heads ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_head_is_verified_without_an_entry_and_says_whether_its_pair_is_current() -> None:
+    agency, issued = rotated()
+    before = agency.changes[0].checkpoint
+    assert verify_head(checkpoint_note(issued.checkpoint, agency.pair.public), agency.keys) == (issued.checkpoint, True)
+    old = node_pair("ponal.co", 1).public
+    assert verify_head(checkpoint_note(before, old), agency.keys) == (before, False)
+
+
+def test_a_head_fails_at_the_step_at_which_a_statement_under_it_would() -> None:
+    agency, issued = rotated()
+    note = checkpoint_note(issued.checkpoint, agency.pair.public)
+    old = node_pair("ponal.co", 1)
+    backdated_note = checkpoint_note(agency.log.sign(issued.checkpoint.size, old), old.public)
+    for bad, expected in (
+        (b"no note", (StatementProblem.BAD_ENCODING, 3)),
+        (note.replace(b"ponal.co/gw1/1", b"ponal.co/gw2/1"), (StatementProblem.WRONG_KEY, 4)),
+        (note.replace(b"ponal.co/gw1/1", b"ponal.co/gw1/2"), (StatementProblem.BAD_CHECKPOINT_SIGNATURE, 5)),
+        (backdated_note, (StatementProblem.KEY_NOT_VALID, 6)),
+    ):
+        with pytest.raises(StatementError) as caught:
+            verify_head(bad, agency.keys)
+        assert (caught.value.reason, caught.value.step) == expected
+
+
 # --- keys of an agency ------------------------------------------------------------------------------------------------
 
 
@@ -702,6 +731,40 @@ def test_a_chain_of_void_changes_is_left_out_and_a_forged_one_is_not() -> None:
     forged = replace(void[0], checkpoint=replace(void[0].checkpoint, ed_signature=bytes(64)))
     with pytest.raises(StatementError):
         build_agency_keys(agency.anchors, [forged])
+
+
+def test_a_change_that_counted_under_any_of_the_anchors_is_left_out_and_not_refused() -> None:
+    agency = make_agency("bka.de")
+    filler(agency, 2)
+    thief = replace(agency, log=agency.fork(2), changes=[], pairs=50)
+    thief.log.commit(encode_entry(ENTRIES[8]))
+    void = thief.rotate()
+    for _ in range(3):
+        agency.next_anchor(new_pair=True)
+        filler(agency, 1)
+        assert build_agency_keys(agency.anchors, [void]).changes == ()
+
+
+def test_a_change_beyond_the_base_of_a_revoked_gateway_is_by_a_pair_that_speaks_no_more() -> None:
+    agency = make_agency("bka.de")
+    filler(agency, 2)
+    agency.next_anchor(revoke=True)
+    change = agency.rotate()
+    with pytest.raises(StatementError) as caught:
+        add_key_change(build_agency_keys(agency.anchors, ()), change)
+    assert (caught.value.reason, caught.value.step) == (StatementProblem.KEY_NOT_VALID, 6)
+
+
+def test_a_note_that_cannot_be_read_is_refused_among_good_changes_too() -> None:
+    agency = make_agency("bka.de")
+    agency.rotate()
+    agency.rotate()
+    good = [from_tlog_proof(to_tlog_proof(one, one_pair)) for one, one_pair in zip(agency.changes, PAIRS, strict=True)]
+    bad = replace(good[1], note=b"no note")
+    for changes in ([good[0], bad], [bad, good[0]]):
+        with pytest.raises(StatementError) as caught:
+            build_agency_keys(agency.anchors, changes)
+        assert (caught.value.reason, caught.value.step) == (StatementProblem.BAD_ENCODING, 3)
 
 
 def test_changes_before_a_new_anchor_still_count() -> None:
