@@ -7,7 +7,7 @@ PYTHON_RUN := .venv/bin/python -m
 CODE := $(wildcard keys exchange nodes tests benchmarks scripts)
 WORKERS ?= 2
 
-.PHONY: demo test sabotage mutation lint format typecheck layers docs-check check bench clean help
+.PHONY: demo test chaos fuzz sabotage mutation lint format typecheck layers docs-check check bench clean help
 
 demo: ## two agencies on this machine exchange an alert
 	@scripts/setup run
@@ -16,6 +16,10 @@ demo: ## two agencies on this machine exchange an alert
 test: ## the whole suite, ARGS= for pytest
 	@scripts/setup test
 	$(PYTHON_RUN) pytest -n $(WORKERS) $(ARGS)
+
+fuzz: ## fuzz every parser by coverage, a minute each; ARGS='--seconds 20 --only round --keep'
+	@scripts/setup campaign
+	$(PYTHON_RUN) tests.fuzz.run $(ARGS)
 
 sabotage: ## break each promise on purpose, and see that its test notices; ARGS='--only P4'
 	@scripts/setup test

@@ -12,7 +12,7 @@ import pytest
 from tests.architecture.imports import imported_modules
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["run", "test", "dev"]
+LOCKS = ["run", "test", "dev", "campaign"]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 # Where the name to import is not the name to install.

@@ -66,11 +66,19 @@ def test_where_no_python_is_found_one_line_says_so(children: Children, tmp_path:
     assert len(lines(result.stderr)) == 1
 
 
-def test_a_set_up_that_fails_leaves_nothing_that_is_trusted(children: Children, tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", ["run", "campaign"])
+def test_a_set_up_that_fails_leaves_nothing_that_is_trusted(children: Children, tmp_path: Path, level: str) -> None:
     project = copy_of_the_project(tmp_path)
     empty = tmp_path / "wheels"
     empty.mkdir()
     environment = {**os.environ, "PYTHON": sys.executable, "WHEELS": str(empty)}
-    result = children.run(["scripts/setup"], cwd=project, env=environment)
+    result = children.run(["scripts/setup", level], cwd=project, env=environment)
     assert result.returncode == 69
     assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize("level", sorted(path.stem for path in (ROOT / "requirements").glob("*.txt")))
+def test_every_lock_is_a_level_that_can_be_set_up(children: Children, tmp_path: Path, level: str) -> None:
+    project = copy_of_the_project(tmp_path)
+    result = children.run(["scripts/setup", level], cwd=project, env={**os.environ, "PYTHON": "/usr/bin/false"})
+    assert result.returncode == 69  # it got as far as looking for the interpreter

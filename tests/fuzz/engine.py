@@ -1,0 +1,24 @@
+"""One target under atheris: `python -m tests.fuzz.engine TARGET [libFuzzer's options] [DIRECTORY…]`, for tests.fuzz.run.
+
+The product is instrumented as it is imported, so nothing of it may be imported before; and all of it is, before the
+first input, so that no import counts as coverage of one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+
+def main() -> None:
+    """Hand the named target to libFuzzer, which does not come back."""
+    with atheris.instrument_imports(include=["keys", "exchange", "nodes"]):
+        from tests.fuzz.targets import TARGETS
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, lambda data: target.check(data) and None)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
