@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m tests.fuzz.engine TARGET [libFuzzer's options] [DIRECTORY…]`, for tests.fuzz.run.
+"""One target under atheris, for tests.fuzz.run: `python -m tests.fuzz.engine TARGET [libFuzzer's options] [DIRECTORY]…`
 
 The product is instrumented as it is imported, so nothing of it may be imported before; and all of it is, before the
 first input, so that no import counts as coverage of one.
@@ -13,6 +13,7 @@ import atheris
 
 def main() -> None:
     """Hand the named target to libFuzzer, which does not come back."""
+    atheris.enabled_hooks.add("str")  # what a text is compared with is tried
     with atheris.instrument_imports(include=["keys", "exchange", "nodes"]):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[sys.argv.pop(1)]
