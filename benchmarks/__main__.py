@@ -14,19 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
 from benchmarks.floor import measure_floor
 from benchmarks.load import alert, latencies, requests, stream
+from benchmarks.pair import pair_of_nodes
 from benchmarks.processes import cpu_s, rss_mb
-from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
+from nodes.cli.demonstration.agencies import Agency
 
 MIN_FSYNC_US = 20.0
+WARM = 20  # alerts before anything is measured
 
 Row: TypeAlias = tuple[str, str, str]
 """What was measured, what came out, the goal of DESIGN 13."""
@@ -72,36 +71,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--latency", type=int, default=300)
     options = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="tocsin-bench-"))
-    try:
-        measured(home, options)
-    finally:
-        remove(home)
+    measured(options)
     return 0
 
 
-@contextmanager
-def pair_of_nodes(home: Path, *, tapped: bool) -> Iterator[tuple[Agency, Agency]]:
-    """Two running nodes that trust each other and have exchanged something."""
-    home.mkdir()
-    agencies = sender, recipient = Agency(COLOMBIA, home, tapped=tapped), Agency(GERMANY, home, tapped=tapped)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(Agency.make, agencies))
-    for agency in agencies:
-        agency.start()
-    try:
-        sender.trust(recipient)
-        recipient.trust(sender)
-        latencies(sender, 20)
-        yield sender, recipient
-    finally:
-        for agency in agencies:
-            agency.stop()
-
-
-def wire(home: Path, options: argparse.Namespace) -> list[Row]:
+def wire(options: argparse.Namespace) -> list[Row]:
     """Bytes on the line, both directions, by taps on it."""
-    with pair_of_nodes(home, tapped=True) as agencies:
+    with pair_of_nodes(tapped=True, exchanged=WARM) as agencies:
         sender = agencies[0]
 
         def passed() -> int:
@@ -120,13 +96,14 @@ def wire(home: Path, options: argparse.Namespace) -> list[Row]:
     ]
 
 
-def measured(home: Path, options: argparse.Namespace) -> None:
+def measured(options: argparse.Namespace) -> None:
     """The whole table."""
-    fsync = fsync_us(home)
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as home:
+        fsync = fsync_us(Path(home))
     if fsync < MIN_FSYNC_US:
         raise SystemExit(f"an fsync of {fsync:.0f} us is no disk: choose another TMPDIR")
     floor = measure_floor(alert(0).encode())
-    with pair_of_nodes(home / "direct", tapped=False) as agencies:
+    with pair_of_nodes(tapped=False, exchanged=WARM) as agencies:
         sender, recipient = agencies
         idle = [rss_mb(agency) for agency in agencies]
         one = latencies(sender, options.latency)
@@ -137,7 +114,7 @@ def measured(home: Path, options: argparse.Namespace) -> None:
             per_second.append(options.alerts / stream(sender, options.alerts))
             cpu_us.append((cpu_s(*agencies) - began) / options.alerts * 1e6)
         single = [options.alerts / requests(sender, options.alerts, 16) for _ in range(options.runs)]
-        posted = 20 + options.latency + options.alerts // 3 + 2 * options.runs * options.alerts
+        posted = WARM + options.latency + options.alerts // 3 + 2 * options.runs * options.alerts
         arrived = recipient.document("status")["inbound"]["unopened"]
         if arrived != posted:
             raise SystemExit(f"{arrived} of {posted} alerts arrived: the run is void")
@@ -150,7 +127,7 @@ def measured(home: Path, options: argparse.Namespace) -> None:
         ("CPU per alert, both nodes, us", spread(cpu_us, 0), f"{3 * floor.alert:.0f} (3 x floor {floor.alert:.0f})"),
         ("latency idle p50, ms", f"{statistics.median(one):.2f}", f"{5 + 3 * fsync / 1000:.2f}"),
         ("latency idle p99, ms", f"{statistics.quantiles(one, n=100)[98]:.2f}", "20"),
-        *wire(home / "tapped", options),
+        *wire(options),
         ("RSS idle, MB (sender, recipient)", ", ".join(f"{value:.0f}" for value in idle), "96"),
         ("RSS after load, MB (sender, recipient)", ", ".join(f"{value:.0f}" for value in loaded), ""),
         ("command line `status`, ms wall", spread(wall, 0), "150"),

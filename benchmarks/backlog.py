@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.load import latencies, stream
+from benchmarks.pair import pair_of_nodes
 from benchmarks.processes import cpu_s, rss_mb
-from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
+from nodes.cli.demonstration.agencies import Agency
 
 SLICE = 10_000
 STREAMED = 60_000  # about a minute
@@ -52,16 +51,8 @@ class Backlog:
 
 def measure(count: int) -> Backlog:
     """Queue `count` alerts, kill and restart the sender, let them go."""
-    home = Path(tempfile.mkdtemp(prefix="tocsin-backlog-"))
-    agencies = sender, recipient = [Agency(COLOMBIA, home), Agency(GERMANY, home)]
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(Agency.make, agencies))
-        for agency in agencies:
-            agency.start()
-        sender.trust(recipient)
-        recipient.trust(sender)
-        latencies(sender, 1)
+    with pair_of_nodes(tapped=True, exchanged=1) as agencies:
+        sender, recipient = agencies
         latencies_before = rss_mb(sender)
         recipient.stop()
         posts = []
@@ -88,14 +79,10 @@ def measure(count: int) -> Backlog:
         cpu = cpu_s(*agencies)
         took = stream(sender, more)
         streamed = Pace(more / took, (cpu_s(*agencies) - cpu) / more * 1e6)
-    finally:
-        for agency in agencies:
-            agency.stop()
-        remove(home)
     return Backlog(waiting, latencies_before, queued, posts, restart, drain, drains, memory, latency, streamed)
 
 
-def _drain(agencies: list[Agency], waiting: int) -> tuple[Pace, list[Pace]]:
+def _drain(agencies: Sequence[Agency], waiting: int) -> tuple[Pace, list[Pace]]:
     """Watch everything that is queued go: the whole, and each tenth."""
     sender, pause = agencies[0], threading.Event()
     first = last = (time.perf_counter(), cpu_s(*agencies), waiting)

@@ -15,13 +15,13 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from benchmarks.load import Local, alert
-from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
+from benchmarks.pair import pair_of_nodes
+from nodes.cli.demonstration.agencies import Agency
 from tests.peerkit.independent_peer import IndependentPeer, encode
 from tests.peerkit.test_independent_peer import sealed_alert
 
@@ -80,19 +80,13 @@ def flashes(sender: Agency, count: int) -> list[float]:
 
 def measure(count: int) -> tuple[list[float], list[float], float]:
     """Latencies without and with the flood, and how many rounds a second it held."""
-    home = Path(tempfile.mkdtemp(prefix="tocsin-flood-"))
-    agencies = sender, recipient = [Agency(COLOMBIA, home, tapped=False), Agency(GERMANY, home, tapped=False)]
     context = get_context("spawn")
     go, end = context.Event(), context.Event()
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(Agency.make, agencies))
-        for agency in agencies:
-            agency.start()
-        sender.trust(recipient)
-        recipient.trust(sender)
-        share = home / "flood"
-        share.mkdir()
+    with (
+        pair_of_nodes(tapped=False, exchanged=1) as (sender, recipient),
+        tempfile.TemporaryDirectory(prefix="tocsin-flood-") as place,
+    ):
+        share = Path(place)
         port = int(recipient.document("status")["listen"].rpartition(":")[2])
         card = (recipient.directory / "card.tocsin").read_text()
         process = context.Process(target=flood, args=(card, recipient.code, port, share, go, end), daemon=True)
@@ -110,10 +104,6 @@ def measure(count: int) -> tuple[list[float], list[float], float]:
         end.set()
         process.join()
         answered = int((share / "answered").read_text())
-    finally:
-        for agency in agencies:
-            agency.stop()
-        remove(home)
     return quiet, loud, answered / (took + 2)
 
 

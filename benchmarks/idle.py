@@ -8,13 +8,9 @@ It is measured as it is, by waiting: two heartbeats of each side with the defaul
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from benchmarks.load import latencies
-from nodes.cli.demonstration.agencies import COLOMBIA, GERMANY, Agency, remove
+from benchmarks.pair import pair_of_nodes
 
 MINUTES_A_DAY = 1_440
 SETTLED_S = 90.0  # after that the connections of the first alerts are closed
@@ -22,25 +18,12 @@ SETTLED_S = 90.0  # after that the connections of the first alerts are closed
 
 def measure(minutes: float) -> tuple[int, float]:
     """Bytes over both lines and both ways in so many minutes, and in a day."""
-    home = Path(tempfile.mkdtemp(prefix="tocsin-idle-"))
-    agencies = sender, recipient = [Agency(COLOMBIA, home), Agency(GERMANY, home)]
     pause = threading.Event()
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(Agency.make, agencies))
-        for agency in agencies:
-            agency.start()
-        sender.trust(recipient)
-        recipient.trust(sender)
-        latencies(sender, 1)
+    with pair_of_nodes(tapped=True, exchanged=1) as agencies:
         pause.wait(SETTLED_S)
         before = sum(len(agency.tap.seen) for agency in agencies)
         pause.wait(minutes * 60)
         passed = sum(len(agency.tap.seen) for agency in agencies) - before
-    finally:
-        for agency in agencies:
-            agency.stop()
-        remove(home)
     return passed, passed / minutes * MINUTES_A_DAY
 
 
