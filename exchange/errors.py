@@ -91,11 +91,6 @@ class RefusalError(ExchangeError):
         self.code = code
         self.step = step
 
-    @property
-    def reason_class(self) -> ReasonClass:
-        """What follows."""
-        return classify(self.code, self.step)
-
 
 class StatementProblem(StrEnum):
     """Why something is not a statement of an agency (PROTOCOL §7.1)."""

@@ -181,10 +181,6 @@ class Peer:
         """Unreconciled heads to name in our hello, so that the peer proves them (PROTOCOL §9.2)."""
         return list(self.unreconciled.values())[:MAX_CROSSED]
 
-    def newest_head(self) -> Head | None:
-        """The head of its newest generation that we hold."""
-        return max(self.heads.values(), key=lambda head: (head.generation, head.size), default=None)
-
 
 class Peers:
     """All peers by agency."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from exchange.delivery import State, decisions_conflict
+
 _WAITING: Mapping[str, str] = {
     "peer_pending": "{name} is not confirmed here yet: nobody has typed its safety code.",
     "peer_suspended": "{name} is suspended here; the message stays queued and sealed.",
@@ -60,7 +62,15 @@ def waiting_sentence(name: str, recipient: Mapping[str, Any], *, listens: bool =
     if state == "refused":
         why = _REFUSED.get(reason or "", f"code {reason}")
         return f"The machine of {name} refused it: {why}."
+    if _contradicts_itself(recipient):
+        return f"{name} has accepted it and rejected it (conflicting_decisions); both are listed by tocsin track."
     return _STATES[state].format(name=name)
+
+
+def _contradicts_itself(recipient: Mapping[str, Any]) -> bool:
+    return decisions_conflict(
+        State(receipt["level"]) for receipt in recipient["receipts"] if receipt["level"] in ("accepted", "rejected")
+    )
 
 
 _WAITING_STEPS: Mapping[str, str] = {
@@ -86,7 +96,9 @@ def next_step(
 ) -> str:
     """What to do about it, as a command or a phone call."""
     state, reason = recipient["state"], recipient["reason"]
-    step = _STEPS.get(state, "nothing to do")
+    step = (
+        "{call}: ask which of the two holds" if _contradicts_itself(recipient) else _STEPS.get(state, "nothing to do")
+    )
     if state == "queued":
         known = "silent" if reason == "unreachable" and not listens else reason or ""
         step = _WAITING_STEPS.get(known, "nothing to do; tocsin doctor {agency} tests the line")
