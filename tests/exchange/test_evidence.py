@@ -311,6 +311,14 @@ def test_a_nameless_code_that_fits_nobody_contradicts_whoever_is_not_trusted_oth
     assert result_of(report, "stored", BKA) == (CONTRADICTED, EvidenceProblem.WRONG_KEY)
 
 
+def test_a_nameless_code_that_fits_somebody_says_nothing_of_the_others() -> None:
+    report = story().file().report(trusted_codes=[CODE[PONAL]])
+    assert [one.trusted for one in report.anchors] == [False, True]
+    assert report.verdict is PROVED
+    stray = story().file().report(trusted_codes=[CODE[FBI]])
+    assert {one.result for one in stray.claims} == {CONTRADICTED}
+
+
 def test_a_card_brings_its_code() -> None:
     card = verify_card(story().ponal.card())
     assert story().file().report(extra_cards=[card]).anchors[1].trusted
@@ -345,7 +353,8 @@ def test_an_envelope_that_nobody_issued_is_not_proved() -> None:
     report = file.report()
     assert report.verdict is NOT_PROVED
     assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.STATEMENT_MISSING)
-    assert next(one for one in report.claims if one.claim == "issued").at is None
+    assert [one.at is None for one in report.claims] == [False, False, True]  # what has no time comes last
+    assert report.claims[-1].claim == "issued"
 
 
 def test_an_ack_that_was_never_issued_is_not_proved() -> None:
@@ -366,6 +375,15 @@ def test_a_statement_about_another_body_is_not_proved() -> None:
     file = story().file(content=False)
     file.envelopes[0] = replace(file.envelopes[0], body_hash=bytes(32))
     assert result_of(file.report(), "stored", BKA) == (NOT_PROVED, EvidenceProblem.CONTENT_MISMATCH)
+
+
+@pytest.mark.parametrize("other", [bytes(32), b"\xff" * 32], ids=["low", "high"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_bodies_under_one_header_a_statement_is_about_the_one_it_names(other: bytes, first: int) -> None:
+    file = story().file()
+    file.envelopes.insert(first, replace(story().alert, body_hash=other))
+    report = file.report()
+    assert result_of(report, "issued", PONAL) == result_of(report, "stored", BKA) == (PROVED, None)
 
 
 def test_content_that_was_not_committed_to_is_not_proved() -> None:
@@ -596,6 +614,23 @@ def test_a_key_change_on_a_trusted_card_retires_the_pair_in_an_older_file() -> N
     assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
 
 
+def test_an_anchor_on_a_trusted_card_retires_the_pair_in_an_older_file() -> None:
+    told = make_story()
+    data = told.file().data()
+    told.ponal.next_anchor(new_pair=True)
+    report = verify_evidence(data, extra_cards=[verify_card(told.ponal.card())])
+    assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+    assert result_of(report, "stored", BKA) == (PROVED, None)
+
+
+def test_a_trusted_card_that_is_older_than_the_file_does_no_harm() -> None:
+    told = make_story()
+    old_card = verify_card(told.ponal.card())
+    told.ponal.next_anchor()
+    file = with_later_head(told.file(), _profiled(told.ponal))
+    assert file.report(extra_cards=[old_card]).verdict is PROVED
+
+
 def test_the_head_of_a_trusted_card_is_one_to_lead_to() -> None:
     told = rotated_story()
     card = verify_card(told.ponal.card())
@@ -750,6 +785,91 @@ def test_after_two_changes_of_one_pair_everything_is_contradicted() -> None:
     assert report.verdict is CONTRADICTED
 
 
+def test_the_last_head_before_two_changes_of_one_pair_is_not_in_doubt() -> None:
+    told = make_story()
+    size = told.ponal.log.size
+    thief = replace(told.ponal, log=told.ponal.fork(size), changes=[], pairs=50)
+    told.ponal.rotate()
+    told.ponal.publish_profile()
+    filler(thief, 1)
+    thief.rotate()
+    file = told.file()
+    file.statements[0] = (PONAL, told.ponal.log.proof(told.issued.index, size + 1))
+    file.links = [told.ponal.log.link(size + 1)]
+    report = file.report(extra_cards=[verify_card(thief.card())])
+    assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+
+
+def thief_of(agency: Agency) -> Agency:
+    """Who holds the agency's present pair, and goes on from its present head in a log of his own."""
+    fork = agency.fork(agency.log.size)
+    return replace(agency, log=fork, changes=list(agency.changes), profile=None, pairs=50)
+
+
+def late_issue(told: Story, file: File, number: int) -> SealedEnvelope:
+    """One more envelope that ponal.co issues now, and that the file holds."""
+    sealed = make_envelope(PONAL, BKA, number=number)
+    file.envelopes.append(sealed)
+    file.say(told.ponal, told.ponal.issue(sealed))
+    return sealed
+
+
+def result_by_envelope(report: EvidenceReport) -> dict[bytes, tuple[Verdict, EvidenceProblem | None]]:
+    return {one.envelope_id: (one.result, one.reason) for one in report.claims if one.claim == "issued"}
+
+
+def test_of_two_changes_the_earlier_one_is_where_doubt_begins_whoever_made_it() -> None:
+    told = make_story()
+    told.ponal.rotate()  # a change that nobody disputes lies before
+    file = told.file()
+    thief = thief_of(told.ponal)
+    thief.rotate()
+    thief.rotate()  # and this one is signed by a pair that the true log never knew
+    at_it, beyond_it = late_issue(told, file, 21), late_issue(told, file, 22)
+    told.ponal.rotate()
+    found = result_by_envelope(file.report(extra_cards=[verify_card(thief.card())]))
+    assert found[told.alert.header.envelope_id] == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+    assert found[at_it.header.envelope_id] == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+    assert found[beyond_it.header.envelope_id] == (CONTRADICTED, EvidenceProblem.KEY_NOT_VALID)
+
+
+def test_of_two_forks_the_earlier_one_is_where_doubt_begins() -> None:
+    told = make_story()
+    file = told.file()
+    first = thief_of(told.ponal)
+    first.rotate()
+    at_it, beyond_it = late_issue(told, file, 21), late_issue(told, file, 22)
+    told.ponal.rotate()
+    second = thief_of(told.ponal)
+    second.pairs = 60
+    second.rotate()
+    filler(told.ponal, 1)
+    told.ponal.rotate()
+    cards = [verify_card(first.card()), verify_card(second.card())]
+    for order in (cards, cards[::-1]):
+        found = result_by_envelope(file.report(extra_cards=order))
+        assert found[at_it.header.envelope_id] == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+        assert found[beyond_it.header.envelope_id] == (CONTRADICTED, EvidenceProblem.KEY_NOT_VALID)
+
+
+def test_changes_beyond_a_fork_are_followed_in_whatever_order_the_file_has_them() -> None:
+    told = make_story()
+    file = told.file()
+    thief = thief_of(told.ponal)
+    filler(thief, 1)
+    thief.rotate()
+    told.ponal.rotate()
+    told.ponal.rotate()
+    late = late_issue(told, file, 21)
+    fields = decode(file.data(), max_bytes=MAX_EVIDENCE_BYTES)
+    assert isinstance(fields, list)
+    changes = fields[3]
+    assert isinstance(changes, list)
+    fields[3] = changes[::-1]
+    found = result_by_envelope(verify_evidence(encode(fields), extra_cards=[verify_card(thief.card())]))
+    assert found[late.header.envelope_id] == (CONTRADICTED, EvidenceProblem.KEY_NOT_VALID)
+
+
 def two_histories(*, rotate: bool) -> tuple[File, Log]:
     told = make_story()
     fork = told.ponal.fork(5)
@@ -842,6 +962,20 @@ def test_a_file_with_a_part_of_another_shape_is_refused(position: int, value: Va
     changed = parts()
     changed[position] = value
     assert refusal(encode(changed)) is reason
+
+
+@pytest.mark.parametrize("position", [3, 5, 7])
+def test_a_good_proof_of_an_agency_without_an_anchor_in_the_file_is_refused(position: int) -> None:
+    told = rotated_story()
+    file = told.file()
+    file.heads = [told.ponal.log.checkpoints[told.ponal.log.size]]
+    changed = decode(file.data(), max_bytes=MAX_EVIDENCE_BYTES)
+    assert isinstance(changed, list)
+    part = changed[position]
+    assert isinstance(part, list)
+    assert isinstance(part[0], list)
+    part[0][0] = FBI
+    assert refusal(encode(changed)) is EvidenceProblem.BAD_ENCODING
 
 
 def test_a_file_with_bytes_behind_it_is_refused() -> None:
