@@ -377,6 +377,12 @@ def test_a_statement_about_another_body_is_not_proved() -> None:
     assert result_of(file.report(), "stored", BKA) == (NOT_PROVED, EvidenceProblem.CONTENT_MISMATCH)
 
 
+def test_an_ack_in_another_body_than_was_issued_is_an_ack_that_is_not_proved() -> None:
+    file = story().file()
+    file.envelopes[1] = replace(story().ack, body_hash=bytes(32))
+    assert result_of(file.report(), "accepted", BKA) == (NOT_PROVED, EvidenceProblem.CONTENT_MISMATCH)
+
+
 @pytest.mark.parametrize("other", [bytes(32), b"\xff" * 32], ids=["low", "high"])
 @pytest.mark.parametrize("first", [0, 1])
 def test_of_two_bodies_under_one_header_a_statement_is_about_the_one_it_names(other: bytes, first: int) -> None:
@@ -850,6 +856,25 @@ def test_of_two_forks_the_earlier_one_is_where_doubt_begins() -> None:
         found = result_by_envelope(file.report(extra_cards=order))
         assert found[at_it.header.envelope_id] == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
         assert found[beyond_it.header.envelope_id] == (CONTRADICTED, EvidenceProblem.KEY_NOT_VALID)
+
+
+@pytest.mark.parametrize("form", ["statement", "head"])
+def test_a_head_in_doubt_is_none_to_lead_to(form: str) -> None:
+    told = make_story()
+    thief = thief_of(told.ponal)
+    filler(thief, 1)
+    thief.rotate()
+    told.ponal.rotate()
+    told.ponal.publish_profile()
+    file, log = told.file(), told.ponal.log
+    file.links = [log.link(told.issued.checkpoint.size), log.link(told.ack_receipt.checkpoint.size)]
+    if form == "statement":
+        with_later_head(file, told.ponal)
+    else:
+        file.heads = [log.checkpoints[log.size]]
+    assert result_of(file.report(), "issued", PONAL) == (PROVED, None)
+    found = result_of(file.report(extra_cards=[verify_card(thief.card())]), "issued", PONAL)
+    assert found == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
 
 
 def test_changes_beyond_a_fork_are_followed_in_whatever_order_the_file_has_them() -> None:
