@@ -579,6 +579,50 @@ def test_a_head_that_a_later_anchor_made_void_is_left_aside() -> None:
     assert result_of(report, "stored", BKA) == (PROVED, None)
 
 
+def test_behind_a_head_that_was_made_void_the_others_still_count() -> None:
+    told = rotated_story()
+    file, log = told.file(), told.ponal.log
+    before = told.bka.log.size
+    filler(told.bka, 3)
+    file.heads = [told.bka.log.checkpoints[told.bka.log.size], log.checkpoints[log.size]]
+    file.links = [log.link(told.issued.checkpoint.size)]
+    data = file.data()
+    told.bka.log = told.bka.fork(before)
+    told.bka.next_anchor(new_pair=True)
+    report = verify_evidence(data, extra_cards=[verify_card(told.bka.card())])
+    assert result_of(report, "issued", PONAL) == (PROVED, None)
+
+
+def test_the_head_of_a_card_that_an_anchor_in_the_file_made_void_is_none_to_lead_to() -> None:
+    told = make_story()
+    before = told.ponal.log.size
+    told.ponal.publish_profile()
+    card, void = verify_card(told.ponal.card()), told.ponal.log
+    told.ponal.log = told.ponal.fork(before)
+    told.ponal.next_anchor(new_pair=True)
+    file = told.file()
+    file.links = [void.link(told.issued.checkpoint.size)]
+    report = file.report(extra_cards=[card])
+    assert result_of(report, "issued", PONAL) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+
+
+def test_a_trusted_card_of_an_agency_that_the_file_does_not_name_changes_nothing() -> None:
+    assert story().file().report(extra_cards=[verify_card(make_agency(FBI).card())]) == story().file().report()
+
+
+def test_a_generation_that_ended_is_tied_in_by_the_entry_that_opened_the_next() -> None:
+    told = make_story()
+    ended = told.ponal.log
+    opened = told.ponal.open_generation()
+    told.ponal.rotate()
+    told.ponal.publish_profile()
+    file = with_later_head(told.file(), told.ponal)
+    file.links = [ended.link(told.issued.checkpoint.size), told.ponal.log.link(opened.checkpoint.size)]
+    assert result_of(file.report(), "issued", PONAL) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+    file.say(told.ponal, opened)
+    assert result_of(file.report(), "issued", PONAL) == (PROVED, None)
+
+
 def test_a_chain_that_ends_in_the_air_is_not() -> None:
     told = rotated_story()
     size = told.issued.checkpoint.size
