@@ -533,6 +533,13 @@ def test_a_replaced_pair_s_statement_needs_more_than_its_signature() -> None:
     assert result_of(report, "stored", BKA) == (PROVED, None)
 
 
+def test_an_ack_under_a_replaced_pair_is_not_proved_though_it_names_the_message() -> None:
+    told = make_story()
+    told.bka.rotate()
+    told.bka.publish_profile()
+    assert result_of(told.file().report(), "accepted", BKA) == (NOT_PROVED, EvidenceProblem.KEY_NOT_VALID)
+
+
 def test_a_chain_to_a_head_of_the_later_pair_is_enough() -> None:
     told = rotated_story()
     file = with_later_head(told.file(), told.ponal)
@@ -788,6 +795,21 @@ def test_a_receipt_that_names_another_head_is_not() -> None:
 def test_a_receipt_of_the_one_who_benefits_is_not() -> None:
     """bka.de would hold ponal.co to the alert: its own word that it saw that head proves nothing."""
     assert issued_of(trusting_all(witnessed_story(BKA))) == [NOT_PROVED]
+
+
+@pytest.mark.parametrize(("witness", "expected"), [(PONAL, NOT_PROVED), (FBI, PROVED)])
+def test_a_receipt_is_not_witnessed_by_the_sender_whom_it_serves(witness: AgencyId, expected: Verdict) -> None:
+    told = make_story()
+    told.bka.rotate()
+    told.bka.publish_profile()
+    file = told.file()
+    other = told.ponal if witness == PONAL else make_agency(witness)
+    if other not in file.agencies:
+        file.agencies.append(other)
+    second = make_envelope(BKA, witness, number=9)
+    file.envelopes.append(second)
+    file.say(other, other.receipt(second, told.bka.log.head(told.receipt.checkpoint.size)))
+    assert result_of(trusting_all(file), "stored", BKA)[0] is expected
 
 
 def test_a_witness_whose_own_word_does_not_count_is_none() -> None:
