@@ -429,6 +429,16 @@ def test_an_ack_counts_for_exactly_what_it_names(said: bytes, reason: EvidencePr
     assert result_of(report, "accepted", BKA) == (NOT_PROVED, reason)
 
 
+def test_of_two_contents_under_one_message_id_an_ack_counts_for_the_one_it_names() -> None:
+    told = make_story()
+    file = told.file()
+    second = make_envelope(PONAL, BKA, b'{"kind":"alert"}', number=2, message_id=MESSAGE)
+    file.envelopes.append(second)
+    file.contents.append(second)
+    file.say(told.ponal, told.ponal.issue(second))
+    assert result_of(file.report(), "accepted", BKA) == (PROVED, None)
+
+
 def test_an_ack_by_somebody_who_was_never_sent_the_message_does_not_count() -> None:
     told = make_story()
     fbi = make_agency(FBI)
