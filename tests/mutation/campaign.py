@@ -299,7 +299,9 @@ def _import_and_run(mutant: Mutant, code: CodeType, asked: Sequence[str], known:
     failed: list[str] = []
 
     def judge(items: Mapping[str, pytest.Item]) -> None:
-        failed.append(_first_failure([items[test] for test in asked], known))
+        same = [items[test] for test in asked if test in items]
+        renamed = [item for test, item in items.items() if test not in known.seconds]  # its parameters hold the mutant
+        failed.append(_first_failure(same + renamed, known))
 
     signal.setitimer(signal.ITIMER_PROF, 60)  # an import that does not end
     status = run_pytest(sorted({test.partition("::")[0] for test in asked}), _Jury(judge))
@@ -312,7 +314,7 @@ def _first_failure(items: Sequence[pytest.Item], known: Known) -> str:
     """Run these tests up to the first that fails, and return its id; "" if none does. A timer ends what loops."""
     _prepare()
     for item, following in zip(items, [*items[1:], None], strict=True):
-        signal.setitimer(signal.ITIMER_PROF, TIMES_AS_LONG * known.seconds[item.nodeid] + FLOOR_S)
+        signal.setitimer(signal.ITIMER_PROF, TIMES_AS_LONG * known.seconds.get(item.nodeid, 1.0) + FLOOR_S)
         try:
             if _is_failed_by(item, following):
                 return item.nodeid
