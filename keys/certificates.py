@@ -117,6 +117,15 @@ def is_issued_by(leaf_der: bytes, root_der: bytes) -> bool:
     return True
 
 
+def certificate_names(certificate_der: bytes) -> tuple[x509.Name, x509.Name]:
+    """Subject and issuer of a certificate. Raises BadKeyError if it is none."""
+    certificate = _parse(certificate_der)
+    try:
+        return certificate.subject, certificate.issuer
+    except _REFUSALS as error:  # names are read when they are asked for
+        raise BadKeyError("p-256", "not_a_certificate") from error
+
+
 def certificate_pem(certificate_der: bytes) -> bytes:
     """The certificate in PEM, as ssl wants it. Raises BadKeyError if it is none."""
     return _parse(certificate_der).public_bytes(serialization.Encoding.PEM)

@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 from cryptography import x509
 
-from keys.certificates import is_issued_by
+from keys.certificates import certificate_names, is_issued_by
+from keys.errors import BadKeyError
 from keys.ids import AgencyId
 
 # X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h), which the ssl module does not name. Trust is the pinned root and ends
@@ -102,10 +103,10 @@ class PeerRoots:
 
 def _issuer(leaf: bytes, by_subject: Mapping[_Subject, PeerRoot]) -> AgencyId | None:
     try:
-        subject = _comparable(x509.load_der_x509_certificate(leaf).issuer)
-    except ValueError:  # OpenSSL took it, the stricter parser does not
+        _, issuer = certificate_names(leaf)
+    except BadKeyError:  # OpenSSL took it, the stricter parser does not
         return None
-    root = by_subject.get(subject)
+    root = by_subject.get(_comparable(issuer))
     return root.agency if root is not None and is_issued_by(leaf, root.der) else None
 
 
@@ -123,11 +124,12 @@ def _build(own: OwnLeaf, roots: Iterable[PeerRoot]) -> _Trusted:
     by_subject: dict[_Subject, PeerRoot] = {}
     for root in sorted(roots, key=lambda root: (not root.served, root.agency)):
         try:
-            subject = _comparable(x509.load_der_x509_certificate(root.der).subject)
+            name, _ = certificate_names(root.der)
+            subject = _comparable(name)
             if subject in by_subject:
                 continue
             context.load_verify_locations(cadata=root.der)
-        except (ValueError, ssl.SSLError):
+        except (BadKeyError, ValueError, ssl.SSLError):
             continue
         by_subject[subject] = root
     return _Trusted(context, by_subject, {})

@@ -118,7 +118,9 @@ async def test_a_leaf_that_no_pinned_root_issued_is_nobody_s(roots: PeerRoots, p
 
 async def test_bytes_that_are_no_certificate_are_nobody_s(roots: PeerRoots, ponal: Agency) -> None:
     await roots.replace([ponal.pinned()])
-    for data in (b"", b"no DER", ponal.leaf[:-1], ponal.leaf + b"\0"):
+    unheard_of = ponal.leaf.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x12")  # X.509 version 19
+    assert unheard_of != ponal.leaf
+    for data in (b"", b"no DER", ponal.leaf[:-1], ponal.leaf + b"\0", unheard_of):
         assert roots.identify(data) is None
 
 
