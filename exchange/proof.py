@@ -97,9 +97,9 @@ def from_tlog_proof(data: bytes) -> ExportedProof:
         first, extra, index, *path = head.decode("ascii").split("\n")
     except ValueError as error:  # not ASCII, or fewer than three lines
         raise EncodingError("tlog_proof") from error
-    extra_word, _, entry = extra.partition(" ")
+    extra_word, space, entry = extra.partition(" ")
     index_word, _, number = index.partition(" ")
-    if not blank or (first, extra_word, index_word) != (_FIRST_LINE, "extra", "index"):
+    if not blank or (first, extra_word, space, index_word) != (_FIRST_LINE, "extra", " ", "index"):
         raise EncodingError("tlog_proof")
     if _NUMBER.fullmatch(number) is None or int(number) > MAX_SIZE or len(path) > MAX_PATH_LENGTH:
         raise EncodingError("tlog_proof")

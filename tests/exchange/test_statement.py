@@ -841,6 +841,7 @@ TEXT = to_tlog_proof(WORLD.issued, WORLD.ponal.pair.public)
         TEXT.replace(b"@v1", b"@v2"),
         TEXT.replace(b"extra ", b"extras "),
         TEXT.replace(b"extra ", b"extra  "),
+        TEXT.replace(TEXT.split(b"\n")[1], b"extra"),
         TEXT.replace(b"index 3", b"index 03"),
         TEXT.replace(b"index 3", b"index -3"),
         TEXT.replace(b"index 3", b"index " + str(2**63).encode()),
