@@ -1,4 +1,4 @@
-"""Where a message stands, in a sentence with the next step: what another house's node may have said is not smoothed over."""
+"""Where a message stands, in a sentence with the next step. What another node says twice is not smoothed over."""
 
 from __future__ import annotations
 
