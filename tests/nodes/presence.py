@@ -19,13 +19,15 @@ from keys.sealing import AtRestKey, EpochKeyPair
 from keys.signing import NodeKeyPair
 from keys.trust import Trust
 from nodes.birth import ANCHOR_LIFE_MS
+from nodes.budgets import Budgets, Rates
 from nodes.config import NodeConfig, parse_config
 from nodes.errors import FatalError
 from nodes.events import Events
 from nodes.following import Following
 from nodes.hello import Forked
 from nodes.identity import GATEWAY, Identity, log_name, pair_label
-from nodes.intake import Intake, Taken
+from nodes.intake import Intake
+from nodes.intake_plan import Taken
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import load_identity, load_peers
@@ -194,6 +196,7 @@ class RunningNode:
             on_fork=self._on_fork,
             on_anchor=lambda: None,
             read_only=lambda: False,
+            budgets=Budgets(Rates(), metrics),
         )
         self._build_operations(posting, startup.meta)
 
