@@ -1,8 +1,8 @@
 """Owns the edge to the cryptographic libraries: which of their errors mean a refusal; knows no key and no format.
 
 PyNaCl raises its own family (and, from some calls, builtins), cryptography raises InvalidSignature, InvalidTag and
-ValueError. Lengths are checked before every call, so what still comes out is about the content. Anything else (an
-algorithm that the installed OpenSSL lacks, memory) is no verdict on the bytes and passes through.
+ValueError. All of these are about the bytes given, their length included. Anything else (an algorithm that the
+installed OpenSSL lacks, memory) is no verdict on the bytes and passes through.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ MLDSA44_PUBLIC_BYTES: Final = 1312
 MLDSA44_SIGNATURE_BYTES: Final = 2420
 MLDSA65_PUBLIC_BYTES: Final = 1952
 MLDSA65_SIGNATURE_BYTES: Final = 3309
-_MAX_CONTEXT_BYTES = 255  # FIPS 204 §5.2
 
 # Parsed ML-DSA keys and checked Ed25519 keys: an exchange has some hundred agencies with a few pairs each.
 _CACHED_KEYS = 2048
@@ -47,8 +46,7 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes, *, purpo
     Raises:
         BadSignatureError: with `purpose`; wrong lengths included.
     """
-    if len(public_key) != ED25519_PUBLIC_BYTES or len(signature) != ED25519_SIGNATURE_BYTES:
-        raise BadSignatureError(purpose)
+    _check_lengths(purpose, (public_key, ED25519_PUBLIC_BYTES), (signature, ED25519_SIGNATURE_BYTES))
     with refusals_as(BadSignatureError(purpose)):
         bindings.crypto_sign_open(signature + message, public_key)
 
@@ -57,12 +55,7 @@ def verify_mldsa44(
     public_key: bytes, message: bytes, signature: bytes, context: bytes = b"", *, purpose: str = "mldsa44"
 ) -> None:
     """Check an ML-DSA-44 signature (FIPS 204, pure) under `context`. Raises BadSignatureError with `purpose`."""
-    if (
-        len(public_key) != MLDSA44_PUBLIC_BYTES
-        or len(signature) != MLDSA44_SIGNATURE_BYTES
-        or len(context) > _MAX_CONTEXT_BYTES
-    ):
-        raise BadSignatureError(purpose)
+    _check_lengths(purpose, (public_key, MLDSA44_PUBLIC_BYTES), (signature, MLDSA44_SIGNATURE_BYTES))
     with refusals_as(BadSignatureError(purpose)):
         _mldsa44_public(public_key).verify(signature, message, context)
 
@@ -71,14 +64,15 @@ def verify_mldsa65(
     public_key: bytes, message: bytes, signature: bytes, context: bytes = b"", *, purpose: str = "mldsa65"
 ) -> None:
     """Check an ML-DSA-65 signature (FIPS 204, pure) under `context`. Raises BadSignatureError with `purpose`."""
-    if (
-        len(public_key) != MLDSA65_PUBLIC_BYTES
-        or len(signature) != MLDSA65_SIGNATURE_BYTES
-        or len(context) > _MAX_CONTEXT_BYTES
-    ):
-        raise BadSignatureError(purpose)
+    _check_lengths(purpose, (public_key, MLDSA65_PUBLIC_BYTES), (signature, MLDSA65_SIGNATURE_BYTES))
     with refusals_as(BadSignatureError(purpose)):
         _mldsa65_public(public_key).verify(signature, message, context)
+
+
+def _check_lengths(purpose: str, *lengths: tuple[bytes, int]) -> None:
+    """Before any library sees them: libsodium is given signature and message as one string."""
+    if any(len(data) != length for data, length in lengths):
+        raise BadSignatureError(purpose)
 
 
 @lru_cache(maxsize=_CACHED_KEYS)
