@@ -34,6 +34,7 @@ from exchange.errors import RefusalCode, RefusalError
 from exchange.policy import CaseFacts
 from exchange.round import RawEnvelope
 from exchange.statement import Issued, Statement, verify_statement
+from keys.errors import CannotOpenError
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from tests.exchange.agencies import DAY_MS, NOW, Agency, make_agency, open_plainly, seal_plainly, seed
 
@@ -235,6 +236,22 @@ def test_step_13_what_opens_to_something_else_is_final(sender: Agency, harm: str
         inside = open_plainly(b"", of_another.body)
         altered = seal_message(REQUEST, lambda info, _: seal_plainly(info, inside), seed("opening"))
     verdict = examined(proved(sender, altered))
+    assert isinstance(verdict, Refused)
+    assert refused_with(verdict) == ("malformed", 13)
+
+
+def test_step_13_what_the_key_does_not_open_is_final(sender: Agency) -> None:
+    def refuse(info: bytes, body: bytes) -> bytes:
+        raise CannotOpenError
+
+    verdict = examine(
+        proved(sender, seal()),
+        agency=RECIPIENT,
+        earlier=None,
+        now=NOW,
+        has_epoch_key=lambda _: True,
+        open_with=lambda _: refuse,
+    )
     assert isinstance(verdict, Refused)
     assert refused_with(verdict) == ("malformed", 13)
 

@@ -252,6 +252,45 @@ def test_an_agency_without_gateways_may_sign_an_anchor() -> None:
     assert anchor_from_wire(anchor_to_wire(anchor(gateways=[]))).body.gateways == ()
 
 
+def test_names_and_gateways_may_be_as_many_and_as_long_as_the_protocol_says() -> None:
+    names = tuple(("de", "x" * 256) for _ in range(32))
+    gateways = tuple(gateway_entry(name=GatewayName(f"gw{number}"), revoked=True) for number in range(16))
+    body = replace(anchor_body(), names=names, gateways=gateways)
+    assert anchor_from_wire(anchor_to_wire(make_anchor(body, root_pair()))).body == body
+    for more in (
+        replace(body, names=(*names, ("de", "x"))),
+        replace(body, gateways=(*gateways, gateway_entry(name=GW2))),
+        replace(body, names=(("de", "x" * 257),)),
+    ):
+        with pytest.raises(AnchorError):
+            make_anchor(more, root_pair())
+
+
+def names_of(size: int) -> list[tuple[str, str]]:
+    """Names that take exactly so many bytes of a body, each with its language and the heads of both texts."""
+    wide, size = divmod(size - 1_007, 1_007)
+    names, size = [("de", "\U0001f514" * 250)] * wide, size + 1_007
+    while size:
+        one = size if size <= 206 else min(size - 40, 206)
+        names.append(("de", "x" * (one - 6)))
+        size -= one
+    return names
+
+
+def test_an_anchor_of_the_largest_body_fits_into_64_kib_and_one_byte_more_is_refused() -> None:
+    assert MAX_ANCHOR_BYTES == 65_536
+    largest = MAX_ANCHOR_BYTES - 64 - 3_309 - 16
+    gateways = tuple(gateway_entry(name=GatewayName(f"gw{number:02}")) for number in range(16))
+    body = replace(anchor_body(), gateways=gateways, names=(("de", "x" * 100),))
+    missing = largest - len(make_anchor(body, root_pair()).body_bytes)
+    made = make_anchor(replace(body, names=(*body.names, *names_of(missing))), root_pair())
+    assert len(made.body_bytes) == largest
+    assert anchor_from_wire(anchor_to_wire(made)) == made
+    assert len(encode(anchor_to_wire(made))) <= MAX_ANCHOR_BYTES
+    with pytest.raises(AnchorError):
+        make_anchor(replace(body, names=(("de", "x" * 101), *names_of(missing))), root_pair())
+
+
 def test_an_anchor_beyond_the_size_cap_is_neither_made_nor_taken() -> None:
     names = tuple((f"x-{number:08}", "ü" * 256) for number in range(32))
     gateways = tuple(gateway_entry(name=GatewayName(f"gw{number}")) for number in range(MAX_GATEWAYS))

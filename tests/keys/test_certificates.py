@@ -291,7 +291,7 @@ def test_a_certificate_may_have_4096_bytes_and_no_more() -> None:
         check_tls_root(certificate_of(4097, "nothing wrong"))
     assert (caught.value.algorithm, caught.value.rule) == ("p-256", "wrong_length")
     assert is_issued_by(certificate_of(4096, "signed by another"), ROOT)
-    assert not is_issued_by(certificate_of(4097, "signed by another"), ROOT)
+    assert is_issued_by(certificate_of(4097, "signed by another"), ROOT) is False
 
 
 def judged(der: bytes) -> tuple[bool, bool]:

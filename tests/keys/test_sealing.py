@@ -226,6 +226,17 @@ def test_an_epoch_key_of_another_length_is_refused(length: int) -> None:
     assert (caught.value.algorithm, caught.value.rule) == ("x-wing", "wrong_length")
 
 
+def test_a_key_to_which_the_library_does_not_seal_fails_its_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Suite:
+        def encrypt(self, *_: object) -> bytes:
+            raise ValueError
+
+    monkeypatch.setattr("keys.sealing._SUITE", Suite())
+    with pytest.raises(BadKeyError) as caught:
+        probe_epoch_public(epoch_pair().public)
+    assert (caught.value.algorithm, caught.value.rule) == ("x-wing", "does_not_seal")
+
+
 def test_a_good_epoch_key_stands_its_probe() -> None:
     probe_epoch_public(EpochKeyPair.generate().public)
 

@@ -257,6 +257,25 @@ def test_a_bad_signature_names_its_purpose_or_else_its_algorithm() -> None:
             assert caught.value.purpose == expected
 
 
+def test_without_a_context_a_signature_is_under_the_empty_one() -> None:
+    for pair in (node_pair(), witness_pair()):
+        verify_mldsa44(pair.public.mldsa44, b"m", pair.sign_mldsa(b"m"), b"")
+        verify_mldsa44(pair.public.mldsa44, b"m", pair.sign_mldsa(b"m", b""))
+    root = root_pair()
+    verify_mldsa65(root.public.mldsa65, b"m", root.sign_mldsa(b"m"), b"")
+    verify_mldsa65(root.public.mldsa65, b"m", root.sign_mldsa(b"m", b""))
+
+
+def test_a_byte_cannot_move_between_signature_and_message() -> None:
+    """The library is given both as one string: only their lengths keep them apart."""
+    public, message = node_pair().public.ed25519, b"message"
+    signature = node_pair().sign_ed25519(message)
+    verify_ed25519(public, message, signature)
+    for shorter, longer in ((signature[:63], signature[63:] + message), (signature + message[:1], message[1:])):
+        with pytest.raises(BadSignatureError):
+            verify_ed25519(public, longer, shorter)
+
+
 def test_ml_dsa_signing_is_hedged_and_ed25519_signing_repeats_itself() -> None:
     pair = node_pair()
     assert pair.sign_mldsa(b"m") != pair.sign_mldsa(b"m")

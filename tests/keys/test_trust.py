@@ -107,6 +107,16 @@ def test_an_anchor_warns_before_its_end_and_has_a_month_of_grace(
     assert anchor_life(made, now) is life
 
 
+def test_an_anchor_that_ends_in_a_millisecond_is_not_over_yet() -> None:
+    made = anchor()
+    assert expiry_warning(made, made.body.expires_at - 1) == 1
+
+
+def test_the_codes_of_a_verdict_and_of_a_life_are_those_of_the_interface() -> None:
+    assert list(AnchorVerdict) == ["new", "same", "newer"]
+    assert list(AnchorLife) == ["valid", "grace", "over"]
+
+
 def test_the_states_of_trust_are_those_of_the_interface() -> None:
     assert list(Trust) == ["pending", "trusted", "suspended", "removed"]
 
@@ -290,6 +300,37 @@ def test_candidates_are_all_pairs_ever_named_oldest_first() -> None:
     assert known.candidates("gw1") == (P1, P2, P5, P3)
 
 
+@pytest.mark.parametrize(("index", "order"), [(48, (P1, P2, P5)), (50, (P1, P5, P2))])
+def test_a_change_next_to_a_base_comes_on_its_side_among_the_candidates(
+    index: int, order: tuple[NodePublicPair, ...]
+) -> None:
+    assert history(entry(P1), entry(P5, base=50)).with_change("gw1", 1, index, P2).candidates("gw1") == order
+
+
+def test_a_revoked_gateway_has_the_candidates_it_had() -> None:
+    assert history(entry(P1), entry(None, base=50)).candidates("gw1") == (P1,)
+
+
+def test_an_anchor_that_names_another_pair_from_the_empty_tree_on_leaves_the_first_nothing() -> None:
+    assert spans(history(entry(P1), entry(P5))) == [(P5, 0, None)]
+
+
+@pytest.mark.parametrize("named", [[P1], [P1, P2, P3]])
+def test_a_gateway_left_out_is_revoked_at_the_last_of_its_bases_however_many(named: list[NodePublicPair]) -> None:
+    known = history(*(entry(pair, base=10 * number) for number, pair in enumerate(named)), None)
+    base = known.base("gw1")
+    assert base is not None
+    assert (base.base_size, base.node, base.witness) == (10 * (len(named) - 1), None, None)
+
+
+def test_the_last_of_many_changes_in_a_generation_opens_the_next() -> None:
+    known = history(entry(P1))
+    for index, pair in enumerate((P2, P3, P5)):
+        known = known.with_change("gw1", 2, index, pair)
+    assert spans(known, 3) == [(P5, 0, None)]
+    assert known.current_pair("gw1") == P5
+
+
 def test_a_span_covers_its_first_and_its_last_size() -> None:
     span = PairSpan(P1, 3, 5)
     assert [size for size in range(8) if span.covers(size)] == [3, 4, 5]
@@ -342,8 +383,22 @@ def test_a_pair_is_not_changed_to_itself() -> None:
 
 
 def test_a_change_under_a_pair_that_does_not_speak_there_is_not_valid() -> None:
-    with pytest.raises(KeyNotValidError):
+    with pytest.raises(KeyNotValidError) as caught:
         history(entry(P1)).with_change("gw1", 1, 40, P2, old_pair=P3)
+    assert (caught.value.gateway, caught.value.generation, caught.value.size) == ("gw1", 1, 41)
+
+
+def test_a_change_in_the_leaf_after_another_is_learnt_twice_under_the_pair_between() -> None:
+    known = history(entry(P1)).with_change("gw1", 1, 0, P2).with_change("gw1", 1, 1, P3)
+    assert known.with_change("gw1", 1, 1, P3, old_pair=P2) is known
+    with pytest.raises(KeyConflictError):
+        known.with_change("gw1", 1, 1, P3, old_pair=P1)
+
+
+def test_the_pair_that_an_anchor_names_at_a_base_is_not_changed_to_at_that_place() -> None:
+    known = history(entry(P1), entry(P5, base=40))
+    with pytest.raises(KeyConflictError):
+        known.with_change("gw1", 1, 40, P5)
 
 
 def test_a_change_known_under_one_pair_and_shown_under_another_is_a_contradiction() -> None:

@@ -11,9 +11,9 @@ What is changed, one thing at a time:
   slice, taken away.
 
 What is left alone, since it decides nothing: annotations and type aliases, names for the type checker, imports,
-decorators, docstrings, `__all__`, `__slots__`, `__repr__`, `zip(strict=)`, the types that isinstance is given. And
-prose: a text within a `raise` that holds a space is for people, and no test asserts it; a code (`wrong_length`) is not
-prose.
+decorators, docstrings, `__all__`, `__slots__`, `__repr__`, `field(repr=)`, `zip(strict=)`, the types that isinstance is
+given, `super().__init__()` (an exception keeps its arguments without it). And prose: a text within a `raise` that holds
+a space is for people, and no test asserts it; a code (`wrong_length`) is not prose.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _is_left_alone(node: ast.AST) -> bool:
             return True
         case ast.Call(func=ast.Name(id=name)) if name in _TYPING_CALLS:
             return True
-        case ast.keyword(arg="strict"):
+        case ast.keyword(arg="strict" | "repr"):
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
@@ -268,7 +268,7 @@ def _flow(node: ast.AST, path: Path) -> Iterator[_Change]:
             yield "return None", path, ast.Return(ast.Constant(None))
         case ast.Raise():
             yield "raise removed", path, ast.Pass()
-        case ast.Expr(value=ast.Call()):
+        case ast.Expr(value=ast.Call(func=func)) if not _is_super_init(func):
             yield "call removed", path, ast.Pass()
         case ast.Break() | ast.Continue():
             new = _SWAPS[type(node)]()
@@ -300,6 +300,14 @@ def _constants(node: ast.Constant, path: Path, place: _Place) -> Iterator[_Chang
         changed = ["XX" + value]
     for new in changed:
         yield f"{_short(value)} -> {_short(new)}", path, ast.Constant(new)
+
+
+def _is_super_init(func: ast.expr) -> bool:
+    match func:
+        case ast.Attribute(attr="__init__", value=ast.Call(func=ast.Name(id="super"))):
+            return True
+        case _:
+            return False
 
 
 def _is_none(node: ast.expr) -> bool:

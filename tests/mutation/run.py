@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no module with {given.only} in its path")
     listed = [survivor.key for survivor in read_survivors() if survivor.module in chosen]
     started = time.monotonic()
-    tests = sorted({own_tests(module) for module in chosen}) if given.own else TESTS
+    tests = [test for test in map(own_tests, chosen) if (ROOT / test).exists()] if given.own else TESTS
     known = record(chosen, tests)
     _say(f"{len(mutants)} mutants, {len(known.lines)} tests, recorded in {time.monotonic() - started:.0f} s")
     done = Counter[str]()
