@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum, auto
 
 from exchange.card import MAX_KEY_CHANGES, VerifiedCard
 from exchange.checkpoint import Checkpoint
@@ -178,9 +178,9 @@ def _verdict(claims: Sequence[Claim]) -> Verdict:
 
 
 class _Trust(StrEnum):
-    TRUSTED = "trusted"
-    UNKNOWN = "unknown"
-    OTHER_ROOT = "other_root"
+    TRUSTED = auto()
+    UNKNOWN = auto()
+    OTHER_ROOT = auto()
 
 
 def _trust(

@@ -118,6 +118,18 @@ def test_every_integer_is_read_on_both_sides_of_where_its_form_changes(power: in
         assert decode(encode(value), max_bytes=ROOMY) == value
 
 
+@pytest.mark.parametrize(
+    "first",
+    [*range(0x80, 0x90), 0xC1, *range(0xC7, 0xCC), *range(0xD0, 0xD9), 0xDE, 0xDF, *range(0xE0, 0x100)],
+    ids=hex,
+)
+def test_maps_floats_extensions_and_negative_integers_are_refused_by_their_first_byte(first: int) -> None:
+    for length in range(40):
+        with pytest.raises(EncodingError) as caught:
+            decode(bytes([first]) + bytes(length), max_bytes=ROOMY)
+        assert (caught.value.rule, caught.value.offset) == ("forbidden_type", 0)
+
+
 @given(st.binary(max_size=200))
 @example(b"\x91" * 2000)
 @example(b"\xdd\xff\xff\xff\xff" * 2000)
