@@ -119,6 +119,7 @@ class Daemon:
         self._draining = False
         self._free_bytes: int | None = None
         self._needs_anchor = False
+        self._unsaid_pair = False  # the node pair has changed, and nothing was said under the new one
         self._listen: str | None = None
         self._left_out: frozenset[AgencyId] = frozenset()
 
@@ -481,31 +482,43 @@ class Daemon:
     # --- time and state
 
     async def _ticking(self) -> None:
-        ticks = 0
+        until_keys = 0
         while True:
             try:
                 self._free_bytes = (await self._store.sizes())[1]
                 await self._node.tick()
-                if ticks % KEYS_EVERY_TICKS == 0:
+                if until_keys <= 0:
                     await self._keep_keys()
+                    until_keys = KEYS_EVERY_TICKS
             except FatalError as error:
                 self._on_fatal(error)
                 return
-            ticks += 1
+            except Exception:
+                # A full disk, a key file that cannot be written: all of it is due again at the next tick. Without
+                # ticks nothing expires, no key is renewed, and a disk that was full once is full for ever.
+                log.exception("tick.failed")
+            until_keys -= 1
             await asyncio.sleep(TICK_S)
 
     async def _keep_keys(self) -> None:
         if await self._keyring.keep(self._pair_since):
+            self._pair_changed()
+        if self._unsaid_pair:
             await self._after_key_change()
+
+    def _pair_changed(self) -> None:
+        self._pair_since = self._clock()
+        self._unsaid_pair = True
 
     async def _after_key_change(self) -> None:
         # A first word under the new pair: what the old one signed counts only through a head of the new one.
         await self._keyring.publish_profile(self._config, again=True)
-        self._pair_since = self._clock()
         self._write_card()
+        self._unsaid_pair = False
 
     async def _rotate(self) -> None:
         await self._keyring.rotate_node_pair()
+        self._pair_changed()
         await self._after_key_change()
         for peer in self._peers.trusted():
             peer.wake.set()
