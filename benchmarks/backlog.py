@@ -92,7 +92,7 @@ def _drain(agencies: Sequence[Agency], waiting: int) -> tuple[Pace, list[Pace]]:
             now = (time.perf_counter(), cpu_s(*agencies), left)
             tenths.append(_pace(last, now))
             last = now
-        pause.wait(0.05)
+        pause.wait(min(1.0, waiting / 100_000))  # to ask counts what is queued: not so often that it is the load
     return _pace(first, (time.perf_counter(), cpu_s(*agencies), 0)), tenths
 
 
