@@ -174,7 +174,7 @@ class KeyStore:
         """
         plaintext = _opened_by_passphrase(path, _read(path, any_mode=True), passphrase)
         with _format_errors(path):
-            return RootKeyPair.from_seeds(*_take_seeds(decode(plaintext, max_bytes=256)))
+            return RootKeyPair.from_seeds(*_take_seeds(decode(plaintext, max_bytes=MAX_KEY_FILE_BYTES)))
 
     # node and witness pairs
 

@@ -130,6 +130,12 @@ def test_maps_floats_extensions_and_negative_integers_are_refused_by_their_first
         assert (caught.value.rule, caught.value.offset) == ("forbidden_type", 0)
 
 
+def test_text_that_is_no_utf_8_is_refused_at_the_byte_that_breaks_it() -> None:
+    with pytest.raises(EncodingError) as caught:
+        decode(b"\x92\x01\xa3ab\xff", max_bytes=ROOMY)
+    assert (caught.value.rule, caught.value.offset) == ("bad_text", 5)
+
+
 @given(st.binary(max_size=200))
 @example(b"\x91" * 2000)
 @example(b"\xdd\xff\xff\xff\xff" * 2000)

@@ -135,8 +135,9 @@ def test_a_label_that_is_no_plain_word_never_becomes_a_path(store: KeyStore, lab
         lambda: store.load_node_pair(label),
         lambda: store.remove_node_pair(label),
     ):
-        with pytest.raises(EncodingError):
+        with pytest.raises(EncodingError) as caught:
             use()
+        assert caught.value.rule == "label"
 
 
 def test_a_keystore_of_another_year_still_opens(tmp_path: Path) -> None:
@@ -234,6 +235,38 @@ def test_another_passphrase_opens_nothing(store: KeyStore, passphrase: str) -> N
 def test_an_accent_typed_in_another_way_is_the_same_passphrase(tmp_path: Path) -> None:
     KeyStore.create(tmp_path / "keys", "gr\u00fcn", CHEAP)
     KeyStore.open(tmp_path / "keys", "gru\u0308n")
+
+
+def test_a_passphrase_that_is_no_utf_8_opens_what_it_closed(tmp_path: Path) -> None:
+    KeyStore.create(tmp_path / "keys", "gr\udcfcn", CHEAP)
+    KeyStore.open(tmp_path / "keys", "gr\udcfcn")
+    with problem(KeyFileProblem.PASSPHRASE):
+        KeyStore.open(tmp_path / "keys", "gr\udcfdn")
+
+
+def test_an_exported_root_in_the_place_of_the_master_key_opens_nothing(store: KeyStore, tmp_path: Path) -> None:
+    store.save_root(root_pair())
+    store.export_root(tmp_path / "root", PASSPHRASE, CHEAP)
+    os.replace(tmp_path / "root", store._directory / "master.key")
+    with problem(KeyFileProblem.FORMAT):
+        reopened(store)
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, "tocsin other file"), (1, 0), (1, 2)])
+@pytest.mark.parametrize("name", ["master.key", "witness.key"])
+def test_a_key_file_of_another_kind_or_version_is_told_as_such(
+    store: KeyStore, name: str, at: int, value: str | int
+) -> None:
+    store.save_witness(witness_pair())
+    fields = decode((store._directory / name).read_bytes(), max_bytes=MAX_KEY_FILE_BYTES)
+    assert isinstance(fields, list)
+    fields[at] = value
+    (store._directory / name).write_bytes(encode(fields))
+    with pytest.raises(KeyFileError) as caught:
+        reopened(store).load_witness()
+    assert caught.value.problem is KeyFileProblem.FORMAT
+    assert isinstance(caught.value.__cause__, EncodingError)
+    assert caught.value.__cause__.rule == "key_file_version"
 
 
 def test_an_empty_passphrase_is_not_taken(tmp_path: Path) -> None:
