@@ -397,10 +397,7 @@ def _read(path: Path, *, any_mode: bool = False) -> bytes:
             # Of the file that is open, not of what may lie at its path by now.
             if not any_mode and os.fstat(descriptor).st_mode & 0o077:
                 raise KeyFileError(str(path), KeyFileProblem.PERMISSIONS)
-            data = file.read(MAX_KEY_FILE_BYTES + 1)
-    if len(data) > MAX_KEY_FILE_BYTES:
-        raise KeyFileError(str(path), KeyFileProblem.FORMAT)
-    return data
+            return file.read(MAX_KEY_FILE_BYTES + 1)  # one more than decoding takes: what is larger is seen to be
 
 
 def _write(path: Path, data: bytes) -> None:

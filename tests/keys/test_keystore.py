@@ -372,6 +372,18 @@ def test_a_file_beyond_the_size_cap_is_refused(store: KeyStore) -> None:
         store.load_witness()
 
 
+def test_a_key_file_may_have_64_kib_and_no_more(store: KeyStore) -> None:
+    path = store._directory / "witness.key"
+    store._save("witness.key", bytes(60_000))
+    content = bytes(60_000 + MAX_KEY_FILE_BYTES - path.stat().st_size)
+    store._save("witness.key", content)
+    assert path.stat().st_size == MAX_KEY_FILE_BYTES == 65_536
+    assert store._load("witness.key") == content
+    path.write_bytes(path.read_bytes() + b"\0")
+    with problem(KeyFileProblem.FORMAT):
+        store._load("witness.key")
+
+
 def test_no_secret_lies_in_the_directory_in_clear(store: KeyStore, tmp_path: Path) -> None:
     store.save_root(root_pair())
     store.save_node_pair("a", node_pair())
