@@ -198,7 +198,7 @@ def test_a_key_file_open_to_others_is_refused_at_start_and_when_read(store: KeyS
         store.load_witness()
 
 
-@pytest.mark.parametrize("mode", [0o750, 0o705, 0o711, 0o777])
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710, 0o711, 0o777])
 def test_a_directory_open_to_others_is_refused(store: KeyStore, mode: int) -> None:
     store._directory.chmod(mode)
     with problem(KeyFileProblem.PERMISSIONS):
@@ -221,6 +221,22 @@ def test_a_link_in_the_place_of_a_key_is_not_followed(store: KeyStore, tmp_path:
     path.symlink_to(tmp_path / "elsewhere")
     with problem(KeyFileProblem.IO):
         store.load_witness()
+
+
+def test_a_link_that_lies_beside_the_keys_is_not_looked_through(store: KeyStore, tmp_path: Path) -> None:
+    (tmp_path / "open to all").touch(mode=0o644)
+    (store._directory / "link").symlink_to(tmp_path / "open to all")
+    (store._directory / "nowhere").symlink_to(tmp_path / "nowhere")
+    reopened(store)
+
+
+def test_no_descriptor_stays_open(store: KeyStore) -> None:
+    before = os.listdir("/dev/fd")
+    store.save_epoch(1, epoch_pair())
+    store.load_epoch(1)
+    store.destroy_epoch(1)
+    reopened(store)
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 # what opens it
@@ -503,8 +519,9 @@ class PowerCutError(BaseException):
 class Disk:
     """The file system's calls, counted. The cut comes at call number `cut_at`, before it or just after it took effect.
 
-    `lose` makes the cut as bad as POSIX allows: what was not fsynced is not there. The content of a file that was not
-    synced is empty, and the renames and unlinks of a directory that was not synced have not happened.
+    `lose` makes the cut as bad as POSIX allows: what was not fsynced is not there. A file ends where it ended when it
+    was synced, which is at its beginning if it never was, and the renames and unlinks of a directory that was not
+    synced have not happened.
     """
 
     CALLS = ("open", "fsync", "replace", "unlink", "mkdir")
@@ -514,7 +531,7 @@ class Disk:
         self.off = False
         self._cut_at, self._after, self._lose = cut_at, after, lose
         self._real = {name: getattr(os, name) for name in self.CALLS}
-        self._unsynced: set[int] = set()  # inodes written, content not yet durable
+        self._durable: dict[int, int] = {}  # of files written, by inode: how many bytes a sync has reached
         self._undo: list[tuple[int, Callable[[], object]]] = []  # of entries not yet durable, with their directory
         for name in self.CALLS:
             monkeypatch.setattr(f"keys.keystore.os.{name}", self._wrapped(name))
@@ -553,11 +570,12 @@ class Disk:
             return None
         result = real(*args, **kwargs)
         if name == "open" and args[1] & os.O_CREAT:
-            self._unsynced.add(os.fstat(result).st_ino)
+            self._durable[os.fstat(result).st_ino] = 0
         if name == "fsync":
             status = os.fstat(args[0])
             self._undo = [(directory, undo) for directory, undo in self._undo if directory != status.st_ino]
-            self._unsynced.discard(status.st_ino)
+            if status.st_ino in self._durable:
+                self._durable[status.st_ino] = status.st_size
         return result
 
     def _not_durable(self, path: Path, undo: Callable[[], object]) -> None:
@@ -576,8 +594,8 @@ class Disk:
         """What is on the disk when the machine is on again."""
         if self._lose:
             for file in directory.iterdir() if directory.exists() else ():
-                if file.is_file() and os.stat(file).st_ino in self._unsynced:
-                    file.write_bytes(b"")
+                if file.is_file() and (length := self._durable.get(os.stat(file).st_ino)) is not None:
+                    os.truncate(file, length)
             for _, undo in reversed(self._undo):
                 undo()
 
