@@ -194,8 +194,6 @@ def consistency_proof(reader: TileReader, first: int, second: int) -> tuple[byte
     _check_size(second)
     if not 0 < first <= second:
         raise ProtocolBugError("a tree is proved to be a prefix of one at least as large")
-    if first == second:
-        return ()
     proof: list[bytes] = []
     start, end = 0, second
     while end != first:

@@ -509,6 +509,18 @@ def test_which_tiles_are_read_depends_on_places_only() -> None:
     assert places(tree.reader) == places(blank)
 
 
+def test_a_proof_reads_a_few_tiles_however_many_leaves_there_are(large: Tree) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def note(level: int, n: int) -> bytes:
+        asked.append((level, n))
+        return large.tiles[level, n]
+
+    inclusion_path(note, 65_837, 300)
+    # Its own tile, the two of the level above, and the one at the right edge.
+    assert set(asked) == {(0, 1), (1, 0), (1, 1), (0, 257)}
+
+
 # --- published vectors ------------------------------------------------------------------------------------------------
 
 
