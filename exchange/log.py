@@ -438,9 +438,8 @@ def _position(indices: Sequence[int], low: int, high: int, bound: int) -> int:
 
 
 def _are_ascending_below(indices: Sequence[int], size: int) -> bool:
-    if not indices or indices[0] < 0 or indices[-1] >= size:
-        return False
-    return all(before < after for before, after in pairwise(indices))
+    ascending = all(before < after for before, after in pairwise(indices))
+    return ascending and len(indices) > 0 and indices[0] >= 0 and indices[-1] < size
 
 
 def _check_size(size: int) -> None:

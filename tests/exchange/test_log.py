@@ -509,6 +509,10 @@ def test_which_tiles_are_read_depends_on_places_only() -> None:
     assert places(tree.reader) == places(blank)
 
 
+def test_the_largest_log_has_its_earlier_roots() -> None:
+    assert root_at(SEVEN.reader, MAX_SIZE, 5) == FIVE_ROOT
+
+
 def test_a_proof_reads_a_few_tiles_however_many_leaves_there_are(large: Tree) -> None:
     asked: list[tuple[int, int]] = []
 
