@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from exchange.alerts.codes import nearest
 from exchange.alerts.problems import Problem, pointer
-from exchange.alerts.values import In, fields_of
+from exchange.alerts.values import FORMS, In, fields_of
 
 _TYPES: Final[Mapping[str, str]] = {
     "model_type": "an object with named fields is wanted here",
@@ -65,7 +65,9 @@ def problems_from(model: type[BaseModel], errors: Sequence[ErrorDetails]) -> Ite
 
 def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
     # The tags of a union say which form of a value was tried; they are no part of the document.
-    place = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("~"))]
+    place = [part for part in error["loc"] if part not in FORMS]
+    if error["type"] == "extra_forbidden" and error["loc"][-1] in FORMS:  # but a name that nobody knows always is
+        place.append(error["loc"][-1])
     path = pointer(*place)
     match error["type"]:
         case "missing":

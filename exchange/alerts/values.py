@@ -378,8 +378,13 @@ class Qualified(Part, Generic[T]):
     absent: Annotated[str, In("L54")] | None = may("why there is no value", "unknown")
 
 
+_BARE, _QUALIFIED = "~bare", "~qualified"
+FORMS: Final = frozenset({_BARE, _QUALIFIED})
+"""Tags by which pydantic names the form of a value that was tried."""
+
+
 def _form(value: Any) -> str:
-    return "~qualified" if isinstance(value, dict | Qualified) else "~bare"
+    return _QUALIFIED if isinstance(value, dict | Qualified) else _BARE
 
 
 if TYPE_CHECKING:
@@ -394,8 +399,8 @@ else:
         """
 
         def __class_getitem__(cls, item: Any) -> Any:
-            qualified = Annotated[Qualified[item], Tag("~qualified")]
-            return Annotated[Annotated[item, Tag("~bare")] | qualified, Discriminator(_form)]
+            qualified = Annotated[Qualified[item], Tag(_QUALIFIED)]
+            return Annotated[Annotated[item, Tag(_BARE)] | qualified, Discriminator(_form)]
 
 
 class Span(Part):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.alerts import InvalidAlert, MarkingContradiction, complete, parse_input, read_received
+from exchange.alerts.problems import pointer
 from tests.alerts.builders import (
     CASE_ID,
     DAY_MS,
@@ -418,6 +419,11 @@ def test_a_misspelt_field_comes_before_the_one_it_leaves_missing() -> None:
     tree = smallest()
     tree["sumary"] = tree.pop("summary")
     assert [problem.path for problem in problems(tree)] == ["/sumary", "/summary"]
+
+
+@pytest.mark.parametrize("name", ["~kind", "~bare", "~qualified", "~", ""])
+def test_an_unknown_field_of_any_name_is_told(name: str) -> None:
+    assert found({**smallest(), name: 1}) == {(pointer(name), "unknown_field")}
 
 
 @pytest.mark.parametrize(
