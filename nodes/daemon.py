@@ -245,6 +245,7 @@ class Daemon:
             cases=CaseNumbers(self._config.case_prefix, years),
             clock=clock,
             check_writable=self._check_writable,
+            metrics=self._metrics,
         )
         self._following = Following(
             identity=identity, submitting=submitting, reading=self._reading, store=store, vault=vault
@@ -331,6 +332,7 @@ class Daemon:
             standing=self._standing,
             own_findings=self._own_findings,
             send_test=lambda agency: self._speaking.test("doctor", agency),
+            metrics=self._metrics,
         )
         operations = Operations(
             identity=self._identity,
@@ -356,7 +358,6 @@ class Daemon:
             clock=self._clock,
             rotate=self._rotate,
             reopen=self._reopen,
-            metrics_text=self._metrics.render,
         )
         return operations.table(), operations.streams()
 

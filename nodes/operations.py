@@ -64,7 +64,6 @@ class Operations:
         clock: Callable[[], int],
         rotate: Callable[[], Awaitable[None]],
         reopen: Callable[[str], Awaitable[None]],
-        metrics_text: Callable[[], bytes],
     ) -> None:
         self._identity = identity
         self._operators = operators
@@ -82,7 +81,6 @@ class Operations:
         self._clock = clock
         self._rotate = rotate
         self._reopen = reopen
-        self._metrics_text = metrics_text
 
     def table(self) -> dict[str, Operation]:
         """Every operation by name, each behind its role check."""
@@ -127,7 +125,7 @@ class Operations:
             "keys_status": _plain(oversight.keys_status),
             "keys_rotate": self._keys_rotate,
             "log_reopen": self._log_reopen,
-            "metrics": self._metrics,
+            "metrics": _plain(oversight.metrics),
         }
         return {name: self._guarded(name, handler) for name, handler in handlers.items()}
 
@@ -367,9 +365,6 @@ class Operations:
             raise OperationError("usage", f"{reason!r} is no reason to open the log again", "--reason clock")
         await self._reopen(reason)
         return Answer({"v": 1, "origin": self._writer.origin.name, "size": self._writer.durable_size})
-
-    async def _metrics(self, caller: OperatorRow, args: Document) -> Answer:
-        return Answer({"v": 1, "text": self._metrics_text().decode()})
 
     # --- streams
 

@@ -22,6 +22,7 @@ from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, peer_finding
 from nodes.identity import Identity, log_name
 from nodes.loading import stored_checkpoint
 from nodes.local_api import Answer, Document
+from nodes.metrics import Metrics
 from nodes.peers import Peer, Peers
 from nodes.reading import Reading, timestamp
 from nodes.store.contract import LogState, MessageRow, Store
@@ -43,7 +44,7 @@ class Standing:
 
 
 class Oversight:
-    """Implements `status`, `doctor`, `log verify`, `keys status`."""
+    """Implements `status`, `doctor`, `log verify`, `keys status`, and what Prometheus asks."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Oversight:
         standing: Callable[[], Standing],
         own_findings: Callable[[], list[Finding]],
         send_test: Callable[[AgencyId], Awaitable[MessageRow]],
+        metrics: Metrics,
     ) -> None:
         self._identity = identity
         self._peers = peers
@@ -69,6 +71,14 @@ class Oversight:
         self._standing = standing
         self._own_findings = own_findings
         self._send_test = send_test
+        self._metrics = metrics
+
+    async def metrics(self, args: Document) -> Answer:
+        """Everything counted, as Prometheus reads it. What is queued and what is free is looked up now."""
+        self._metrics.queued.set(sum(count.queued for count in await self._store.queue_counts()))
+        _, free = await self._store.sizes()
+        self._metrics.disk_free_bytes.set(free)
+        return Answer({"v": 1, "text": self._metrics.render().decode()})
 
     async def status(self, args: Document) -> Answer:
         """`status`."""

@@ -36,6 +36,7 @@ from nodes.events import Events, RecipientMoved
 from nodes.gathering import Gathering
 from nodes.identity import Identity
 from nodes.local_api import Answer
+from nodes.metrics import Metrics
 from nodes.posting import Posting, Prepared, too_large_to_seal
 from nodes.reading import Document, Reading, settled, timestamp, wait_exit
 from nodes.store.contract import MessageRow, OperatorRow, PutMeta, StoreConflictError
@@ -120,6 +121,7 @@ class Submitting:
         cases: CaseNumbers,
         clock: Callable[[], int],
         check_writable: Callable[[str], None],
+        metrics: Metrics,
     ) -> None:
         self._identity = identity
         self._config = config
@@ -130,6 +132,7 @@ class Submitting:
         self._cases = cases
         self._clock = clock
         self.check_writable = check_writable
+        self._metrics = metrics
         self._turn = asyncio.Lock()
         self._together = Gathering(self._post, TOGETHER, at_once=2)
 
@@ -275,6 +278,7 @@ class Submitting:
 
     async def outcome(self, submission: Submission) -> Answer:
         """The answer of a submission that has come to its end. Raises its error."""
+        self._metrics.posts.add(_end_of(submission))
         if submission.earlier is not None:
             return await self.answer(submission.earlier, submission.args, repeated=True)
         if submission.prepared is not None:
@@ -389,6 +393,14 @@ class Submitting:
 
     def _year(self) -> int:
         return int(str(timestamp(self._clock()))[:4])
+
+
+def _end_of(submission: Submission) -> str:
+    if submission.earlier is not None:
+        return "repeated"
+    if submission.prepared is not None:
+        return "posted"
+    return submission.error.code if isinstance(submission.error, OperationError) else "internal"
 
 
 def content_of(args: Document) -> bytes:

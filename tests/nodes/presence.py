@@ -218,6 +218,7 @@ class RunningNode:
             cases=CaseNumbers(config.case_prefix, cases),
             clock=clock,
             check_writable=lambda _: None,
+            metrics=Metrics(),
         )
         self.following = Following(
             identity=self.identity, submitting=submitting, reading=self.reading, store=store, vault=vault

@@ -65,3 +65,19 @@ def test_a_message_whose_time_is_over_ends_as_expired_and_its_sender_is_told_wha
     assert why["state"] == "expired"
     assert "bka.de" in why["sentence"]
     assert message in why["next_step"]
+
+
+def test_metrics_say_what_waits_what_was_posted_and_what_disk_is_left(make_node: MakeNode) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    bogota.start()
+    bogota.trust(berlin)
+    bogota.post("bka.de")
+    assert bogota.cli("post", "-", "--to", "bka.de", given=b"{}").exit == 65
+
+    lines = bogota.ask("metrics")["text"].splitlines()
+
+    values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    assert values["tocsin_queued"] == 1
+    assert values['tocsin_posts_total{outcome="posted"}'] == 1
+    assert values['tocsin_posts_total{outcome="invalid_alert"}'] == 1
+    assert values["tocsin_disk_free_bytes"] > 0
