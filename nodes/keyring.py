@@ -147,14 +147,21 @@ class Keyring:
         return True
 
     async def keep(self, pair_since: int) -> bool:
-        """Everything that is due now. True if the card is to be rebuilt."""
+        """Everything that is due now. True if the node pair changed and nothing was said under the new one yet."""
         await self.publish_epoch_keys()
         await self.destroy_epoch_keys()
         await self.log_audit_head()
         if self._clock() - pair_since >= NODE_KEY_LIFE_MS:
             await self.rotate_node_pair()
-            return True
-        return False
+        return self._is_last_word_a_key_change()
+
+    def _is_last_word_a_key_change(self) -> bool:
+        """Whether the head is one of the old pair still: peers that know of the change take nothing under it. A node
+        that died, or whose disk was full, between the change and the first word after it stands here.
+        """
+        changes = self._identity.key_changes
+        head = (self._writer.generation, self._writer.durable_size)
+        return any((change.checkpoint.origin.generation, change.checkpoint.size) == head for change in changes)
 
 
 def _proof(proved: Proved) -> Proof:

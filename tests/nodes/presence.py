@@ -21,7 +21,6 @@ from keys.trust import Trust
 from nodes.birth import ANCHOR_LIFE_MS
 from nodes.budgets import Budgets, Rates
 from nodes.config import NodeConfig, parse_config
-from nodes.errors import FatalError
 from nodes.events import Events
 from nodes.following import Following
 from nodes.hello import Forked
@@ -139,15 +138,26 @@ class RunningNode:
         self.presence = presence
         self.agency = presence.config.agency
         self.clock = clock
-        self.arrived = 0
-        self.fatal: FatalError | None = None
+        self._pair_since = clock()
 
     @classmethod
     async def start(cls, presence: Presence, clock: Clock) -> RunningNode:
         """What a start of the daemon does, up to the first round."""
         running = cls(Presence(presence.config, presence.store.reopen(), presence.keys), clock)
         await running._build()
+        await running.keep_keys()
         return running
+
+    async def keep_keys(self) -> None:
+        """What the daemon does at its start and once an hour."""
+        if await self.keyring.keep(self._pair_since):
+            await self.keyring.publish_profile(self.presence.config, again=True)
+            self._pair_since = self.clock()
+
+    async def rotate(self) -> None:
+        """`keys rotate`."""
+        await self.keyring.rotate_node_pair()
+        await self.keyring.publish_profile(self.presence.config, again=True)
 
     async def stop(self) -> None:
         """End this life; what is durable is in `presence`."""
@@ -172,7 +182,6 @@ class RunningNode:
             clock,
             _salt,
             audit=states.get(AUDIT_LOG),
-            on_fatal=self._on_fatal,
         )
         writer.start()
         ledger = Ledger(self.agency, store, writer, [])
@@ -192,7 +201,7 @@ class RunningNode:
             metrics=metrics,
             clock=clock,
             chance=lambda: 0.5,
-            on_taken=self._on_taken,
+            on_taken=lambda _: None,
             on_fork=self._on_fork,
             on_anchor=lambda: None,
             read_only=lambda: False,
@@ -250,12 +259,6 @@ class RunningNode:
 
     async def _on_fork(self, peer: Peer, forked: Forked) -> None:
         raise AssertionError(f"{peer.agency} holds a head of {self.agency} that is not of its log: nobody lost history")
-
-    def _on_taken(self, taken: Taken) -> None:
-        self.arrived += len(taken.arrived)
-
-    def _on_fatal(self, error: FatalError) -> None:
-        self.fatal = error
 
 
 async def introduce(first: RunningNode, second: RunningNode) -> None:
