@@ -119,7 +119,6 @@ class Daemon:
         self._draining = False
         self._free_bytes: int | None = None
         self._needs_anchor = False
-        self._unsaid_pair = False  # the node pair has changed, and nothing was said under the new one
         self._listen: str | None = None
         self._left_out: frozenset[AgencyId] = frozenset()
 
@@ -503,23 +502,16 @@ class Daemon:
 
     async def _keep_keys(self) -> None:
         if await self._keyring.keep(self._pair_since):
-            self._pair_changed()
-        if self._unsaid_pair:
             await self._after_key_change()
 
-    def _pair_changed(self) -> None:
-        self._pair_since = self._clock()
-        self._unsaid_pair = True
-
     async def _after_key_change(self) -> None:
+        self._pair_since = self._clock()
         # A first word under the new pair: what the old one signed counts only through a head of the new one.
         await self._keyring.publish_profile(self._config, again=True)
         self._write_card()
-        self._unsaid_pair = False
 
     async def _rotate(self) -> None:
         await self._keyring.rotate_node_pair()
-        self._pair_changed()
         await self._after_key_change()
         for peer in self._peers.trusted():
             peer.wake.set()

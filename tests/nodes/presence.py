@@ -26,7 +26,6 @@ from nodes.following import Following
 from nodes.hello import Forked
 from nodes.identity import GATEWAY, Identity, log_name, pair_label
 from nodes.intake import Intake
-from nodes.intake_plan import Taken
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import load_identity, load_peers
