@@ -6,6 +6,7 @@ first input, so that no import counts as coverage of one.
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import atheris
@@ -16,8 +17,11 @@ def main() -> None:
     atheris.enabled_hooks.add("str")  # what a text is compared with is tried
     with atheris.instrument_imports(include=["keys", "exchange", "nodes"]):
         from tests.fuzz.targets import TARGETS
-    target = TARGETS[sys.argv.pop(1)]
-    atheris.Setup(sys.argv, lambda data: target.check(data) and None)
+    name = sys.argv[1]
+    target = TARGETS[name]
+    # To merge, libFuzzer starts itself again by what stands first.
+    itself = shlex.join([sys.executable, "-m", "tests.fuzz.engine", name])
+    atheris.Setup([itself, *sys.argv[2:]], lambda data: target.check(data) and None)
     atheris.Fuzz()
 
 
