@@ -53,6 +53,10 @@ docs-check: ## links, sections, paths and commands that the documents name exist
 
 check: lint typecheck layers docs-check test ## all of these
 
+chaos: ## ten kinds of faults under load, 100 hits of each, half an hour; ARGS='--seed 7 --hits 10 --only eio'
+	@scripts/setup test
+	$(PYTHON_RUN) tests.chaos.run --workers $(WORKERS) $(ARGS)
+
 bench: ## measure throughput, latency, size, fan-out, backlog and flood, 8 minutes; nothing here is a test
 	@scripts/setup test
 	$(PYTHON_RUN) benchmarks
