@@ -109,7 +109,7 @@ class Line(RuleBasedStateMachine):
         return lambda: self.now + self.offsets[agency]
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        return self.runner.run(work)
+        return self.runner.get_loop().run_until_complete(work)  # the runner's own `run` sets signal handlers each time
 
     def peer(self, agency: AgencyId, other: AgencyId) -> Peer:
         found = self.nodes[agency].peers.get(other)
@@ -135,7 +135,7 @@ class Line(RuleBasedStateMachine):
         assert headline is not None
         options = {
             "update": {"content": UPDATE},
-            "cancel": {"reason": "false_alarm"},
+            "cancel": {"reason": "false_report"},
             "resolve": {"outcome": "found_safe"},
             "note": {"text": "seen"},
         }[kind]
@@ -146,7 +146,7 @@ class Line(RuleBasedStateMachine):
         rows = self._inbox(who)
         if rows:
             id_ = format_uuid(rows[choice % len(rows)].message_id)
-            cause = {"rejected": "duplicate"}.get(level)
+            cause = {"rejected": "duplicate_case"}.get(level)
             self._try(who, self.nodes[who].speaking.ack(OFFICER, {"id": id_, "level": level, "cause": cause}))
 
     @precondition(lambda self: self.posts)
@@ -276,7 +276,9 @@ class Line(RuleBasedStateMachine):
         """An error that is no answer: its disk failed as it was told to, or this is a bug."""
         if isinstance(error, FatalError):
             self.restart(who)
-        elif not isinstance(error, OperationError):
+        elif isinstance(error, OperationError):
+            assert error.code not in {"invalid_alert", "usage", "internal"}, error
+        else:
             assert error.code == "disk_low", error
 
     # --- how
