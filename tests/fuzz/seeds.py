@@ -49,6 +49,7 @@ from tests.cli.contract import examples
 from tests.cli.samples import CONTENT
 from tests.exchange.agencies import NOW, node_pair, root_pair, seed
 from tests.fuzz.targets import CORPUS, TARGETS
+from tests.fuzz.verbs import CASE
 from tests.fuzz.wire import HEADER, PEER, US
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -302,6 +303,26 @@ def _requests() -> Inputs:
     )
 
 
+def _verbs() -> Inputs:
+    case, message_id = {"case": CASE}, "0193a5b2-7c1e-4d3a-9f00-1234567890ab"
+    update = {**json.loads(SMALLEST), "kind": "update", "why": "new_fact"}
+    asked: dict[str, dict[str, Any]] = {
+        "post": {"content": SMALLEST, "to": [PEER]},
+        "ack": {"id": message_id, "level": "rejected", "cause": "duplicate", "text": "x", "officer": "a"},
+        "update": {**case, "content": json.dumps(update), "why": "new_fact"},
+        "cancel": {**case, "reason": "false_report", "text": "x"},
+        "resolve": {**case, "outcome": "found_safe"},
+        "renew": {**case, "until": "2026-12-10T00:00:00Z", "necessity": "still_held"},
+        "note": {**case, "text": "seen", "to": "ponal.co"},
+        "peer_add": {"card": "-----BEGIN TOCSIN CARD-----\n-----END TOCSIN CARD-----", "code": "9KZ8"},
+        "peer_show": {"agency": PEER},
+        "peer_replace": {"agency": PEER, "card": "", "code": ""},
+        "template": {"kind": "update", **case},
+        "reading": {"id": "567890ab", "since": "2026-11-23T02:10:00Z", "limit": 3},
+    }
+    return {name: json.dumps({"verb": name, **args}).encode() for name, args in asked.items()}
+
+
 def _answers() -> Inputs:
     chosen = {"post", "error", "watch", "peer"}
     documents = {name: document for name, document in examples() if name in chosen}
@@ -381,6 +402,7 @@ def inputs() -> dict[str, Inputs]:
         ),
         "peer_request": _peer_requests(),
         "local_request": _requests(),
+        "verb": _verbs(),
     }
 
 

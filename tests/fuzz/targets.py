@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz import documents, surroundings, wire
+from tests.fuzz import documents, surroundings, verbs, wire
 from tests.fuzz.target import Target
 
 HERE = Path(__file__).resolve().parent
@@ -12,7 +12,7 @@ CORPUS = HERE / "corpus"
 FOUND = HERE / "found"
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*wire.TARGETS, *documents.TARGETS, *surroundings.TARGETS)
+    target.name: target for target in (*wire.TARGETS, *documents.TARGETS, *surroundings.TARGETS, *verbs.TARGETS)
 }
 
 
