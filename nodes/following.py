@@ -190,6 +190,7 @@ class Following:
             precedence=headline.precedence,
             handling=case.document.get("handling"),
             transfer_basis=case.document.get("transfer_basis"),
+            runs_until_ms=headline.expires_at if submission.tree.get("kind") == "update" else None,
         )
         return completed(submission.tree, defaults)
 

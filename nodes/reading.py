@@ -100,13 +100,19 @@ class Reading:
             )
         return rows
 
-    async def is_ours(self, case_id: str) -> bool:
-        """True if we posted an alert of this case."""
+    async def opened_by(self, case_id: str) -> AgencyId | None:
+        """Whose alert opened this case, as far as it lies here; our own first."""
+        senders = []
         for row in await self._store.messages_of_case(self._vault.case_tag(case_id)):
-            headline = self._vault.headline(row) if row.direction is Direction.OUT else None
+            headline = self._vault.headline(row)
             if headline is not None and headline.case_id == case_id and headline.kind == "alert":
-                return True
-        return False
+                senders.append(row.sender)
+        return self._identity.agency if self._identity.agency in senders else next(iter(senders), None)
+
+    async def known_cases(self, case_ids: Sequence[str]) -> set[str]:
+        """Those of which a message lies here, whoever sent it."""
+        tags = {self._vault.case_tag(case_id): case_id for case_id in case_ids}
+        return {tags[tag] for tag in await self._store.known_cases(list(tags))}
 
     @staticmethod
     def is_case(reference: str) -> bool:
@@ -331,30 +337,42 @@ class Reading:
                 messages.append(await self.show(row))
             else:
                 messages.append(await self.message(row))
-        return {"v": 1, "case_id": case_id, "state": self.case_state(rows), "messages": messages}
+        states = self.case_states(rows)
+        return {
+            "v": 1,
+            "case_id": case_id,
+            "state": min(states.values(), key=CASE_STATES.index, default="active"),
+            "originators": [{"agency": agency, "state": state} for agency, state in states.items()],
+            "messages": messages,
+        }
 
-    def case_state(self, rows: Sequence[MessageRow]) -> str:
-        """Where a case stands by the newest words of its originator."""
-        state, expires_at = "active", None
+    def case_states(self, rows: Sequence[MessageRow]) -> dict[AgencyId, str]:
+        """Where a case stands by the newest words of each agency that opened or moved it.
+
+        Case ids are names that anybody may write: two agencies may mean two cases by one. So nobody's cancel is read as
+        the end of another's alert.
+        """
+        states: dict[AgencyId, str] = {}
+        ends: dict[AgencyId, int] = {}
         for row in rows:
             headline = self._vault.headline(row)
             if headline is None:
                 continue
             match headline.kind:
                 case "alert" | "update" | "renew":
-                    state, expires_at = (
-                        ("suspended" if headline.suspended else "active"),
-                        headline.expires_at or expires_at,
-                    )
+                    states[row.sender] = "suspended" if headline.suspended else "active"
+                    ends[row.sender] = headline.expires_at or ends.get(row.sender, 0)
                 case "cancel":
-                    state = "cancelled"
+                    states[row.sender] = "cancelled"
                 case "resolve":
-                    state = "resolved"
+                    states[row.sender] = "resolved"
                 case _:
                     pass  # a note moves nothing
-        if state == "active" and expires_at is not None and expires_at <= self._clock():
-            return "expired"
-        return state
+        now = self._clock()
+        return {
+            agency: "expired" if state == "active" and 0 < ends[agency] <= now else state
+            for agency, state in states.items()
+        }
 
     # --- parts
 
@@ -387,12 +405,20 @@ class Reading:
         rows = await self._store.messages_of_case(row.case_tag)
         return Thread([(other, headline) for other in rows if (headline := self._vault.headline(other)) is not None])
 
+    async def superseded_by(self, row: MessageRow) -> tuple[str, str] | None:
+        """Id and kind of the message that took this one's place, the newest of them; None while it stands."""
+        return (await self._thread(row)).last_after(row)
+
     async def _held_back(self, row: MessageRow, headline: StoredHeadline) -> bool:
         if headline.supersedes is None or headline.kind == "cancel" or headline.precedence == "flash":
             return False
         if self._clock() - row.at >= ORPHAN_WAIT_MS:
             return False
         return await self._store.message(row.sender, MessageId(parse_uuid(headline.supersedes))) is None
+
+
+# Of one case by several agencies the whole stands as its first of these: while one is at work, nobody stands down.
+CASE_STATES = ("active", "suspended", "expired", "resolved", "cancelled")
 
 
 class Thread:
@@ -414,6 +440,11 @@ class Thread:
             if follower.kind != "renew" or headline.kind == "renew":
                 return message_id
         return None
+
+    def last_after(self, row: MessageRow) -> tuple[str, str] | None:
+        """Id and kind of what stands in this message's place now; renewals take no place."""
+        later = [(message_id, follower.kind) for message_id, follower in self._after(row) if follower.kind != "renew"]
+        return later[-1] if later else None
 
     def expires_at(self, row: MessageRow, headline: StoredHeadline) -> int | None:
         """When a message ends, renewals counted; ms."""

@@ -108,12 +108,29 @@ class Speaking:
                 f"this message was {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
                 "a decision is corrected by a note: tocsin note CASE -",
             )
+        if level == "accepted":
+            await self._check_stands(row)
         # Judged whole before anything is said: a mistyped code must not leave a signed `opened` behind.
         decision = self._ack(row, level, args.get("cause"), args.get("text"), officer)
         if not said:
             await self._acknowledge(row, self._ack(row, "opened", None, None, officer))
         await self._acknowledge(row, decision)
         return Answer(_ack_document(row, decision.body))
+
+    async def _check_stands(self, row: MessageRow) -> None:
+        """To accept is to promise action on what was read: never on what its originator replaced or called off. What
+        was done before that was known may still be said (`actioned`), and anything be rejected.
+        """
+        newer = await self._reading.superseded_by(row)
+        if newer is None:
+            return
+        row_id, kind = newer
+        what = {"cancel": "its case was cancelled: take no action", "resolve": "its case was resolved"}
+        raise OperationError(
+            "wrong_state",
+            f"this message was superseded by {row_id}: {what.get(kind, 'what is asked may have changed')}",
+            f"read that first: tocsin show {row_id}",
+        )
 
     async def opened(self, caller: OperatorRow, row: MessageRow) -> None:
         """`opened`, when a person looked for the first time. A program never says it. Failing to send it does not

@@ -99,6 +99,7 @@ class Submission:
     digest: str  # of the input and the recipients: a repeat with the same id must bring the same
     text: bytes = b""
     tree: Document = field(default_factory=dict)
+    case_id: str = ""  # that it opens, named or drawn
     year: int | None = None  # of its case number, if that counts among the node's own
     completed: Completed | None = None
     prepared: Prepared | None = None
@@ -165,6 +166,7 @@ class Submitting:
     async def _post(self, submissions: Sequence[Submission]) -> Sequence[None]:
         fresh = await self._fresh(submissions)
         await self._refuse_second_alerts(fresh)
+        await self._draw_numbers(fresh)
         # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
         # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
         # message, since a step that is repeated finds its code in the processor's cache: half the time.
@@ -192,15 +194,31 @@ class Submitting:
         return fresh
 
     async def _refuse_second_alerts(self, submissions: Sequence[Submission]) -> None:
-        """One case, one alert: a cancel follows the newest, and would leave the other standing at its recipients."""
+        """One case, one alert: a cancel follows the newest, and would leave the other standing at its recipients. Nor
+        another agency's: its case is not ours to move.
+        """
         named: set[str] = set()
         for submission in submissions:
             case_id = submission.tree.get("case_id")
             if submission.error is not None or submission.tree.get("kind") != "alert" or not isinstance(case_id, str):
                 continue
-            if case_id in named or await self._reading.is_ours(case_id):
-                submission.error = _case_is_open(case_id, self._cases.next(self._year()))
+            whose = self._identity.agency if case_id in named else await self._reading.opened_by(case_id)
+            if whose is not None:
+                ours = whose == self._identity.agency
+                submission.error = _case_is_taken(case_id, None if ours else whose, self._cases.next(self._year()))
             named.add(case_id)
+
+    async def _draw_numbers(self, submissions: Sequence[Submission]) -> None:
+        """A case id for each alert that names none. One that somebody's message has already is passed over: a peer can
+        write any case id, and its words about that case would stand beside ours.
+        """
+        waiting = [one for one in submissions if one.error is None and not one.tree.get("case_id")]
+        while waiting:
+            for submission in waiting:
+                submission.year = self._year()
+                submission.case_id = self._cases.draw(submission.year)
+            known = await self._reading.known_cases([submission.case_id for submission in waiting])
+            waiting = [submission for submission in waiting if submission.case_id in known]
 
     async def is_repeated(self, submission: Submission) -> bool:
         """True if its id was posted before with the same input. Raises OperationError(id_reused)."""
@@ -218,13 +236,10 @@ class Submitting:
                 raise OperationError(
                     "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
                 )
-            case_id = submission.tree.get("case_id")
-            if not case_id:
-                submission.year = self._year()
-                case_id = self._cases.draw(submission.year)
-            else:
-                submission.year = self._cases.taken(str(case_id))
-            defaults = self.defaults(submission.caller.ref, submission.message_id, str(case_id))
+            if not submission.case_id:
+                submission.case_id = str(submission.tree["case_id"])
+                submission.year = self._cases.taken(submission.case_id)
+            defaults = self.defaults(submission.caller.ref, submission.message_id, submission.case_id)
             submission.completed = completed(submission.tree, defaults)
             self.check_writable(submission.completed.headline.precedence)
         except NodeError as error:
@@ -466,11 +481,14 @@ def completed(tree: Document, defaults: Defaults) -> Completed:
         raise invalid(error) from error
 
 
-def _case_is_open(case_id: str, free: str) -> OperationError:
+def _case_is_taken(case_id: str, whose: AgencyId | None, free: str) -> OperationError:
+    what = f"what is new about it: tocsin update {case_id} F"
+    if whose is not None:
+        what = f"to tell them: tocsin note {case_id} -"
     return OperationError(
         "invalid_alert",
-        f"case {case_id} has an alert of ours already; nothing was posted",
-        f"what is new about it: tocsin update {case_id} F. Another case: take case_id out, the node gives a number",
+        f"case {case_id} has an alert of {whose or 'ours'} already; nothing was posted",
+        f"{what}. Another case: take case_id out, the node gives a number",
         (Problem("/case_id", "case_taken", "one case has one alert", free),),
     )
 

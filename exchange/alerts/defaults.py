@@ -87,6 +87,7 @@ class Defaults:
     precedence: str | None = None
     handling: Mapping[str, Any] | None = None
     transfer_basis: str | None = None
+    runs_until_ms: int | None = None  # the case that is followed: what follows it does not shorten it unasked
 
 
 # What the node fills, by place; `*` is any index. The JSON Schema leaves these out of `required`.
@@ -161,7 +162,7 @@ class Filling:
     def _full_header(self) -> None:
         tree, defaults = self._tree, self._defaults
         self._put(tree, "", "created_at", self._now)
-        self._put(tree, "", "expires_at", format_time(defaults.now_ms + LIFETIME_MS))
+        self._put(tree, "", "expires_at", format_time(self._expires_ms()))
         primary, *also = defaults.languages
         self._put(tree, "", "languages", {"primary": primary, **({"also": also} if also else {})})
         self._put(tree, "", "purpose", "save_life")
@@ -172,12 +173,15 @@ class Filling:
         graded = {"scheme": "4x4", "source": "X", "info": "4", "fact": "reported"}
         self._put(tree, "", "grading", {**graded, "assessed_at": self._now, "sanitised": False})
 
+    def _expires_ms(self) -> int:
+        return max(self._defaults.now_ms + LIFETIME_MS, self._defaults.runs_until_ms or 0)
+
     def _handling(self) -> None:
         handling = _at(self._tree, "handling")
         if handling is None:
             return
         place = "/handling"
-        expires = ms_or_none(self._tree.get("expires_at")) or self._defaults.now_ms + LIFETIME_MS
+        expires = ms_or_none(self._tree.get("expires_at")) or self._expires_ms()
         self._put(handling, place, "h", ["H0"])
         marks = handling["h"]
         if isinstance(marks, list) and "H0" not in marks:

@@ -581,6 +581,9 @@ class Store(Protocol):
     async def messages_of_case(self, case_tag: bytes) -> list[MessageRow]:
         """Messages of one case, by seq."""
 
+    async def known_cases(self, case_tags: Sequence[bytes]) -> set[bytes]:
+        """Those of the given tags that a message has; the order and repetitions do not matter."""
+
     async def inbox(self, since: int | None, limit: int, unacknowledged: bool) -> list[MessageRow]:
         """Shown messages that came in at `since` or later, newest first by (at, seq).
 

@@ -240,6 +240,10 @@ class MemoryStore:
         found = [row for row in self._tables.messages.values() if row.message_id.hex().endswith(suffix)]
         return sorted(found, key=lambda row: (not row.shown, -row.seq))[:SUFFIX_MATCHES]
 
+    async def known_cases(self, case_tags: Sequence[bytes]) -> set[bytes]:
+        wanted = set(case_tags)
+        return {row.case_tag for row in self._tables.messages.values() if row.case_tag in wanted}
+
     async def messages_of_case(self, case_tag: bytes) -> list[MessageRow]:
         return [row for row in self._tables.messages.values() if row.case_tag == case_tag]
 

@@ -214,6 +214,15 @@ def messages_by_suffix(connection: sqlite3.Connection, suffix: str) -> list[Mess
     return [_message(row) for row in rows]
 
 
+def known_cases(connection: sqlite3.Connection, case_tags: Sequence[bytes]) -> set[bytes]:
+    """See Store.known_cases."""
+    found = set()
+    for tag in set(case_tags):
+        if connection.execute("SELECT 1 FROM message WHERE case_tag = ? LIMIT 1", (tag,)).fetchone() is not None:
+            found.add(tag)
+    return found
+
+
 def messages_of_case(connection: sqlite3.Connection, case_tag: bytes) -> list[MessageRow]:
     """See Store.messages_of_case."""
     rows = connection.execute(f"{_MESSAGE} WHERE m.case_tag = ? ORDER BY m.seq", (case_tag,))

@@ -331,6 +331,9 @@ class SqliteStore:
     async def messages_by_suffix(self, suffix: str) -> list[MessageRow]:
         return await self._read(reads.messages_by_suffix, suffix)
 
+    async def known_cases(self, case_tags: Sequence[bytes]) -> set[bytes]:
+        return await self._read(reads.known_cases, list(case_tags))
+
     async def messages_of_case(self, case_tag: bytes) -> list[MessageRow]:
         return await self._read(reads.messages_of_case, case_tag)
 

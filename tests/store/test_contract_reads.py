@@ -233,6 +233,8 @@ async def test_messages_of_a_case_come_in_commit_order(store: Store) -> None:
     await store.commit(batch(InsertMessage(message(2, case_tag=tag, shown=False))))
     assert [row.message_id for row in await store.messages_of_case(tag)] == [message_id(3), message_id(2)]
     assert await store.messages_of_case(b"x" * 16) == []
+    assert await store.known_cases([tag, b"x" * 16, tag]) == {tag}
+    assert await store.known_cases([]) == set()
 
 
 async def test_the_inbox_holds_shown_messages_that_came_in_newest_first(store: Store) -> None:

@@ -44,6 +44,7 @@ READS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "messages": (reads.messages, ([(OURS, message_id(1))],)),
     "messages_by_suffix": (reads.messages_by_suffix, ("01",)),
     "messages_of_case": (reads.messages_of_case, (b"c" * 16,)),
+    "known_cases": (reads.known_cases, ([b"c" * 16],)),
     "inbox": (reads.inbox, (5, 9, False)),
     "inbox, unacknowledged": (reads.inbox, (None, 9, True)),
     "sent": (reads.sent, (None, 9)),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Children
-from tests.system.agencies import ROOT, SMALLEST, TOCSIN, Node
+from tests.system.agencies import ROOT, SMALLEST, TOCSIN, Node, until
 
 MakeNode = Callable[[str, str], Node]
 
@@ -261,3 +261,38 @@ def test_a_case_that_an_analyst_named_gets_no_second_alert_and_its_number_is_not
     (problem,) = again.document["error"]["problems"]
     assert (problem["path"], problem["example"]) == ("/case_id", following)
     assert bogota.post("bka.de")["case_id"] == following
+
+
+def test_a_case_id_that_two_agencies_use_is_no_case_of_both(pair: tuple[Node, Node]) -> None:
+    """Neither may end the other's alert, and the node draws no number under which another's alert lies here."""
+    bogota, berlin = pair
+    head, _, number = berlin.post("ponal.co", "--wait", "30")["case_id"].rpartition("/")
+    shared, following = (f"{head}/{int(number) + more:06d}" for more in (1, 2))
+    bogota.post("bka.de", "--wait", "30", case_id=shared)
+
+    assert berlin.post("ponal.co", "--wait", "30")["case_id"] == following
+    refused = berlin.cli("post", "-", "--to", "ponal.co", given=json.dumps({**SMALLEST, "case_id": shared}).encode())
+    assert code_of(refused) == (65, "invalid_alert")
+    assert refused.document["error"]["problems"][0]["rule"] == "case_taken"
+
+
+def test_what_one_agency_says_of_a_case_ends_nobody_else_s_alert(pair: tuple[Node, Node]) -> None:
+    """Both alerts crossed: each agency had named the case before it saw the other's."""
+    bogota, berlin = pair
+    case = "CO-PONAL/2026/000900"
+    bogota.kill()
+    berlin.post("ponal.co", case_id=case)
+    berlin.kill()
+    bogota.start()
+    bogota.post("bka.de", case_id=case)
+    berlin.start()
+    until(lambda: len(bogota.inbox()) == len(berlin.inbox()) == 1, "both alerts", 90)
+
+    berlin.ok("resolve", case, "--outcome", "found_safe", "--wait", "30")
+
+    shown = bogota.ok("show", case)
+    assert shown["state"] == "active"
+    states = {entry["agency"]: entry["state"] for entry in shown["originators"]}
+    assert states == {"ponal.co": "active", "bka.de": "resolved"}
+    bogota.ok("cancel", case, "--reason", "false_report", "--wait", "30")
+    assert bogota.ok("show", case)["state"] == "resolved"

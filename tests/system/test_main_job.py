@@ -225,6 +225,26 @@ def test_a_renewal_moves_the_end_of_an_alert_and_never_shortens_it_or_hides_it(p
     assert inbox[renewal["message_id"]]["superseded_by"] == again["message_id"]
     assert inbox[alert["message_id"]]["superseded_by"] == updated["message_id"]
     assert inbox[again["message_id"]]["superseded_by"] == updated["message_id"]
+    assert inbox[updated["message_id"]]["expires_at"] == inbox[again["message_id"]]["expires_at"], (
+        "not asked to shorten"
+    )
+
+
+def test_what_its_originator_replaced_or_called_off_can_be_rejected_but_not_accepted(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    first = bogota.post("bka.de", "--wait", "30")
+    case = first["case_id"]
+    second = bogota.ok("update", case, "-", "--wait", "30", given=json.dumps(SMALLEST).encode())["message_id"]
+
+    replaced = berlin.cli("ack", first["message_id"], "--accept")
+    bogota.ok("cancel", case, "--reason", "false_report", "--wait", "30")
+    called_off = berlin.cli("ack", second, "--accept")
+
+    for said, newer in ((replaced, second), (called_off, None)):
+        assert (said.exit, said.document["error"]["code"]) == (65, "wrong_state")
+        assert newer is None or newer in said.document["error"]["hint"]
+    assert {entry["decision"] for entry in berlin.inbox()} == {None}
+    assert berlin.ok("ack", second, "--actioned")["level"] == "actioned"
 
 
 def test_a_cancel_whose_answer_was_lost_may_be_repeated_after_the_case_is_closed(pair: tuple[Node, Node]) -> None:

@@ -58,3 +58,10 @@ def view_case_tracked(
 def _head(document: Document, page: Page) -> None:
     words, style = _STATES.get(text(document, "state"), (text(document, "state"), ""))
     page.line("Case ", text(document, "case_id"), ": ", words, style=style)
+    originators = list(objects(document, "originators"))
+    if len(originators) < 2:
+        return
+    page.line("Several agencies use this case id. What each says of its own alert:", style=CAUTION)
+    for originator in originators:
+        words, style = _STATES.get(text(originator, "state"), (text(originator, "state"), ""))
+        page.line(text(originator, "agency"), ": ", words, indent=2, style=style)
