@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,11 @@ def test_what_the_protocol_forbids_is_never_written(value: Any, rule: str) -> No
     with pytest.raises(EncodingError) as caught:
         encode(value)
     assert caught.value.rule == rule
+
+
+def test_the_last_time_is_the_last_millisecond_of_the_year_9999() -> None:
+    after = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert int(after.timestamp()) * 1000 + 999 == MAX_TIME_MS
 
 
 TAKERS: dict[str, Callable[[Any], object]] = {
