@@ -136,7 +136,7 @@ def _check(value: Value, depth: int) -> None:
 
 # First byte of a form -> (how many bytes of length or number follow, the smallest number that needs this form).
 _LONG_INTS: Final = {0xCC: (1, 0x80), 0xCD: (2, 0x100), 0xCE: (4, 0x1_0000), 0xCF: (8, 0x1_0000_0000)}
-_LONG_BYTES: Final = {0xC4: (1, 0), 0xC5: (2, 0x100), 0xC6: (4, 0x1_0000)}
+_LONG_BYTES: Final = {0xC5: (2, 0x100), 0xC6: (4, 0x1_0000)}  # 0xC4, the most frequent, is read without a table
 _LONG_TEXTS: Final = {0xD9: (1, 0x20), 0xDA: (2, 0x100), 0xDB: (4, 0x1_0000)}
 _LONG_ARRAYS: Final = {0xDC: (2, 0x10), 0xDD: (4, 0x1_0000)}
 
