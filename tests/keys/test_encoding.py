@@ -113,6 +113,22 @@ def test_every_form_is_read_from_its_first_length_to_its_last(length: int) -> No
         assert decode(encode(value), max_bytes=ROOMY) == value
 
 
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        *((b"\xc5\x00\xff", 255), (b"\xc6\x00\x00\xff\xff", 65_535)),
+        *((b"\xd9\x1f", 31), (b"\xda\x00\xff", 255), (b"\xdb\x00\x00\xff\xff", 65_535)),
+        *((b"\xdc\x00\x0f", 15), (b"\xdd\x00\x00\xff\xff", 65_535)),
+        *((b"\xcc\x7f", 0), (b"\xcd\x00\xff", 0), (b"\xce\x00\x00\xff\xff", 0), (b"\xcf" + bytes(4) + b"\xff" * 4, 0)),
+    ],
+    ids=lambda value: value.hex() if isinstance(value, bytes) else "",
+)
+def test_the_last_length_of_a_shorter_form_is_not_taken_in_a_longer_one(head: bytes, length: int) -> None:
+    with pytest.raises(EncodingError) as caught:
+        decode(head + bytes(length), max_bytes=ROOMY)
+    assert (caught.value.rule, caught.value.offset) == ("not_minimal", 0)
+
+
 @pytest.mark.parametrize("power", [7, 8, 16, 32, 63])
 def test_every_integer_is_read_on_both_sides_of_where_its_form_changes(power: int) -> None:
     for value in range(2**power - 2, min(2**power + 2, MAX_INT + 1)):
