@@ -1,58 +1,39 @@
 """Three whole nodes on a line that loses, doubles, delays and reorders, with restarts, failing disks and wrong clocks.
 
-The line is the machine's: it holds each request and each answer until it hands it over, or does not. At any moment:
-delivery states only rise, nobody is shown what nobody posted to him, and every head that one agency holds of another is
-a head of that one's only history. When the line behaves again, everything that was accepted has come to its end.
-TOCSIN_LONG=1 runs it longer, and shrinks what it finds to its fewest steps.
+At any moment: delivery states only rise, nobody is shown what nobody posted to him, and every head that one agency
+holds of another is a head of that one's only history. When the line behaves again, everything that was accepted comes
+to its end. TOCSIN_LONG=1 runs it longer, and shrinks what it finds to its fewest steps.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from itertools import permutations
-from typing import Any, TypeVar
+from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from exchange.delivery import END_STATES, State, at_least
-from exchange.errors import RefusalError
 from exchange.log import EMPTY_ROOT, Frontier, leaf_hash
 from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
-from nodes.errors import FatalError, NodeError, OperationError
-from nodes.node import Ask
-from nodes.peers import Peer
-from nodes.store.contract import MessageRow
+from nodes.errors import FatalError
 from nodes.store.memory import CommitFailure
 from tests.alerts.builders import SMALLEST
-from tests.exchange.agencies import NOW, seed
-from tests.nodes.presence import OFFICER, Presence, RunningNode, introduce, make_presence
+from tests.exchange.agencies import seed
+from tests.nodes.line import AGENCIES, MINUTE_MS, PAIRS, Line, Pair
 
-COUNTRIES = {AgencyId("ponal.co"): "CO", AgencyId("bka.de"): "DE", AgencyId("interpol.int"): "FR"}
-AGENCIES = tuple(COUNTRIES)
-PAIRS = tuple(permutations(AGENCIES, 2))
-MINUTE_MS = 60_000
+FATES = ("arrives", "request lost", "answer lost", "arrives twice")
 FAIR_PASSES = 24
+A_WEEK_AND_A_DAY = 8 * 1_440  # minutes; no alert here is delivered for longer than a week
 UPDATE = json.dumps({**json.loads(SMALLEST), "kind": "update", "why": "new_fact", "summary": "Van seen at the border"})
 
 agencies = st.sampled_from(AGENCIES)
 pairs = st.sampled_from(PAIRS)
 choices = st.integers(0, 99)
-_Result = TypeVar("_Result")
-_born: dict[AgencyId, Presence] = {}
-
-
-@dataclass
-class Transit:
-    """A round on the line: asked, then perhaps answered."""
-
-    ask: Ask
-    answer: bytes | None = None
+failures = st.sampled_from(["failed", "failed_but_persisted", "lost"])
 
 
 @dataclass
@@ -74,47 +55,16 @@ class Told:
     states: dict[tuple[MessageId, AgencyId], State] = field(default_factory=dict)
 
 
-class Line(RuleBasedStateMachine):
-    """The line and all who are on it."""
+class Delivery(RuleBasedStateMachine):
+    """Operators, the line and bad luck, in any order."""
 
     @initialize()
     def begin(self) -> None:
-        self.runner = asyncio.Runner()
-        self.now = NOW
-        self.offsets = dict.fromkeys(AGENCIES, 0)
-        if not _born:
-            _born.update(self.run(self._births()))
-        self.nodes = {
-            agency: self.run(RunningNode.start(_born[agency].copy(), self._clock(agency))) for agency in AGENCIES
-        }
-        self.transits: dict[tuple[AgencyId, AgencyId], Transit] = {}
-        self.requests: list[tuple[AgencyId, AgencyId, bytes]] = []
+        self.line = Line()
         self.posts: dict[tuple[AgencyId, MessageId], Post] = {}
         self.told = {agency: Told() for agency in AGENCIES}
         self.count = 0
         self.post(AGENCIES[0], set(AGENCIES))
-
-    async def _births(self) -> dict[AgencyId, Presence]:
-        clocks = {agency: self._clock(agency) for agency in AGENCIES}
-        found = {agency: await make_presence(agency, COUNTRIES[agency], clocks[agency]) for agency in AGENCIES}
-        nodes = {agency: await RunningNode.start(found[agency], clocks[agency]) for agency in AGENCIES}
-        for index, agency in enumerate(AGENCIES):
-            for other in AGENCIES[index + 1 :]:
-                await introduce(nodes[agency], nodes[other])
-        for node in nodes.values():
-            await node.stop()
-        return {agency: node.presence for agency, node in nodes.items()}
-
-    def _clock(self, agency: AgencyId) -> Callable[[], int]:
-        return lambda: self.now + self.offsets[agency]
-
-    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        return self.runner.get_loop().run_until_complete(work)  # the runner's own `run` sets signal handlers each time
-
-    def peer(self, agency: AgencyId, other: AgencyId) -> Peer:
-        found = self.nodes[agency].peers.get(other)
-        assert found is not None
-        return found
 
     # --- operators
 
@@ -122,16 +72,21 @@ class Line(RuleBasedStateMachine):
     def post(self, who: AgencyId, to: set[AgencyId]) -> None:
         """An alert; accepted by a node that is well whenever all its recipients are trusted."""
         wanted = frozenset(to - {who})
-        if wanted:
-            self._say(who, "post", {"content": SMALLEST, "to": sorted(wanted)}, wanted)
+        if not wanted:
+            return
+        well = self.line.nodes[who].store._next_failure is None
+        trusted = all(self.line.trusts(who, agency) for agency in wanted)
+        answer = self._say(who, "post", {"content": SMALLEST, "to": sorted(wanted)}, wanted)
+        assert isinstance(answer, dict) or not (well and trusted), answer
 
     @rule(who=agencies, choice=choices, kind=st.sampled_from(["update", "cancel", "resolve", "note"]))
     def follow(self, who: AgencyId, choice: int, kind: str) -> None:
         """A later word about a case that lies here."""
-        rows = [row for row in self._inbox(who) + self._sent(who) if row.shown]
+        node = self.line.nodes[who]
+        rows = self.line.inbox(who) + self.line.run(node.store.sent(None, 99))
         if not rows:
             return
-        headline = self.nodes[who].vault.headline(rows[choice % len(rows)])
+        headline = node.vault.headline(rows[choice % len(rows)])
         assert headline is not None
         options = {
             "update": {"content": UPDATE},
@@ -143,217 +98,154 @@ class Line(RuleBasedStateMachine):
 
     @rule(who=agencies, choice=choices, level=st.sampled_from(["accepted", "rejected", "actioned"]))
     def acknowledge(self, who: AgencyId, choice: int, level: str) -> None:
-        rows = self._inbox(who)
+        rows = self.line.inbox(who)
         if rows:
             id_ = format_uuid(rows[choice % len(rows)].message_id)
             cause = {"rejected": "duplicate_case"}.get(level)
-            self._try(who, self.nodes[who].speaking.ack(OFFICER, {"id": id_, "level": level, "cause": cause}))
+            self.line.say(who, "ack", {"id": id_, "level": level, "cause": cause})
 
-    @precondition(lambda self: self.posts)
     @rule(choice=choices)
     def post_again(self, choice: int) -> None:
         """A caller who lost the answer asks for the same once more: the same message, not a second one."""
-        who, message_id = sorted(self.posts)[choice % len(self.posts)]
-        self._repeat(who, message_id)
+        if self.posts:
+            self._repeat(*sorted(self.posts)[choice % len(self.posts)])
+
+    @rule(choice=choices)
+    def resend(self, choice: int) -> None:
+        """What expired goes again in another envelope, and its state begins anew."""
+        expired = sorted(
+            (who, message_id, agency)
+            for (who, message_id), states in self._states().items()
+            for agency, state in states.items()
+            if state is State.EXPIRED
+        )
+        if expired:
+            who, message_id, agency = expired[choice % len(expired)]
+            if isinstance(self.line.say(who, "resend", {"id": format_uuid(message_id), "to": agency}), dict):
+                del self.told[who].states[message_id, agency]
 
     @rule(pair=pairs, suspends=st.booleans())
-    def change_trust(self, pair: tuple[AgencyId, AgencyId], suspends: bool) -> None:
+    def change_trust(self, pair: Pair, suspends: bool) -> None:
         who, other = pair
-        book = self.nodes[who].peer_book
-        self._try(who, (book.suspend if suspends else book.resume)({"agency": other}))
+        book = self.line.nodes[who].peer_book
+        self.line.attempt(who, (book.suspend if suspends else book.resume)({"agency": other}))
 
     @rule(who=agencies)
     def rotate(self, who: AgencyId) -> None:
         """A new node pair, and a first word under it."""
-        self._try(who, self.nodes[who].rotate())
+        self.line.attempt(who, self.line.nodes[who].rotate())
 
     # --- the line
 
     @rule(pair=pairs)
-    def ask(self, pair: tuple[AgencyId, AgencyId]) -> None:
-        who, other = pair
-        if pair in self.transits or not self._trusts(who, other):
-            return
-        ask = self._try(who, self.nodes[who].node.ask(self.peer(who, other)))
-        if ask is not None:
-            self.transits[pair] = Transit(ask)
-            self.requests.append((who, other, ask.body))
+    def ask(self, pair: Pair) -> None:
+        self.line.ask(pair)
 
-    @precondition(lambda self: self.transits)
-    @rule(choice=choices)
-    def hand_over(self, choice: int) -> None:
-        """The request arrives, or the answer does."""
-        pair = sorted(self.transits)[choice % len(self.transits)]
-        self._advance(pair)
+    @precondition(lambda self: self.line.transits)
+    @rule(choice=choices, lost=st.booleans())
+    def hand_over(self, choice: int, lost: bool) -> None:
+        """What is in transit goes one step further, or not."""
+        pair = sorted(self.line.transits)[choice % len(self.line.transits)]
+        if lost:
+            self.line.lose(pair)
+        else:
+            self.line.advance(pair)
 
-    @precondition(lambda self: self.transits)
-    @rule(choice=choices)
-    def lose(self, choice: int) -> None:
-        """The request never arrives, or its answer does not."""
-        pair = sorted(self.transits)[choice % len(self.transits)]
-        ask = self.transits.pop(pair).ask
-        self._try(pair[0], self.nodes[pair[0]].node.failed(self.peer(*pair), ask, "unreachable"))
-
-    @precondition(lambda self: self.requests)
+    @precondition(lambda self: self.line.requests)
     @rule(choice=choices)
     def deliver_again(self, choice: int) -> None:
         """An old request once more, and nobody waits for the answer."""
-        who, other, body = self.requests[choice % len(self.requests)]
-        self._receive(who, other, body)
+        self.line.receive(*self.line.requests[choice % len(self.line.requests)])
 
     @rule(pair=pairs)
-    def hold_rounds(self, pair: tuple[AgencyId, AgencyId]) -> None:
+    def hold_rounds(self, pair: Pair) -> None:
         """What a courier does on a line that is well."""
         for _ in range(4):
-            if not self._round(pair):
+            if not self.line.hold_round(pair):
                 return
 
-    def _advance(self, pair: tuple[AgencyId, AgencyId]) -> bool:
-        """One step of a round. True if it is over and asks for another."""
-        who, other = pair
-        transit = self.transits[pair]
-        if transit.answer is None:
-            answer = self._receive(who, other, transit.ask.body)
-            if isinstance(answer, bytes):
-                transit.answer = answer
-            else:
-                del self.transits[pair]
-                self._try(who, self.nodes[who].node.failed(self.peer(who, other), transit.ask, answer))
-            return False
-        del self.transits[pair]
-        asking = self.nodes[who]
-        settled = self._try(who, asking.node.settle(self.peer(who, other), transit.ask, transit.answer))
-        if settled is None and self.nodes[who] is asking:  # not when it died of it
-            self._try(who, asking.node.failed(self.peer(who, other), transit.ask, "internal"))
-        return settled is not None and settled.again
+    @rule(pair=pairs, fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=4))
+    def hold_rounds_on_a_bad_line(self, pair: Pair, fates: list[str]) -> None:
+        """The same where requests and answers are lost, and a request that seemed lost arrives twice."""
+        for fate in fates:
+            self.line.ask(pair)
+            if pair not in self.line.transits:
+                return
+            request = self.line.transits[pair].ask.body
+            if fate != "request lost":
+                self.line.advance(pair)
+            if fate == "arrives twice":
+                self.line.receive(*pair, request)
+            if pair in self.line.transits:
+                (self.line.lose if fate.endswith("lost") else self.line.advance)(pair)
 
-    def _round(self, pair: tuple[AgencyId, AgencyId]) -> bool:
-        if pair not in self.transits:
-            self.ask(pair)
-        again = False
-        while pair in self.transits:
-            again = self._advance(pair)
-        return again
-
-    def _receive(self, who: AgencyId, other: AgencyId, body: bytes) -> bytes | str:
-        """The answer, or the code of a refusal."""
-        node = self.nodes[other]
-        try:
-            return self.run(node.node.receive(who, body))
-        except RefusalError as refused:
-            return refused.code.value
-        except NodeError as error:
-            self._failed(other, error)
-            return "internal"
+    @rule(pair=pairs, choice=choices)
+    def lose_every_answer_until_it_expires(self, pair: Pair, choice: int) -> None:
+        self.hold_rounds(pair[::-1])
+        self.hold_rounds_on_a_bad_line(pair, ["arrives", "answer lost", "answer lost"])
+        self.pass_time(A_WEEK_AND_A_DAY)
+        self.resend(choice)
 
     # --- what goes wrong
 
     @rule(who=agencies)
     def restart(self, who: AgencyId) -> None:
-        """Another process over the same disk. What it was asking is lost with it."""
-        self.run(self.nodes[who].stop())
-        self.nodes[who] = self.run(RunningNode.start(self.nodes[who].presence, self._clock(who)))
-        for pair in [pair for pair in self.transits if pair[0] == who]:
-            del self.transits[pair]
+        self.line.restart(who)
 
-    @rule(who=agencies, kind=st.sampled_from(["failed", "failed_but_persisted", "lost"]))
+    @rule(who=agencies, kind=failures)
     def fail_next_commit(self, who: AgencyId, kind: CommitFailure) -> None:
-        self.nodes[who].store.fail_next_commit(kind)
+        self.line.nodes[who].store.fail_next_commit(kind)
+
+    @rule(who=agencies, kind=failures)
+    def post_on_a_failing_disk(self, who: AgencyId, kind: CommitFailure) -> None:
+        self.fail_next_commit(who, kind)
+        self.post(who, set(AGENCIES))
 
     @rule(who=agencies, step=st.sampled_from([-120, -2, 2, 20, 120]))
     def step_clock(self, who: AgencyId, step: int) -> None:
         """One machine's clock jumps by so many minutes."""
-        self.offsets[who] += step * MINUTE_MS
+        self.line.offsets[who] += step * MINUTE_MS
 
-    @rule(minutes=st.sampled_from([1, 20, 4_320]))
+    @rule(minutes=st.sampled_from([1, 20, 1_440]))
     def pass_time(self, minutes: int) -> None:
-        self.now += minutes * MINUTE_MS
-        for who in AGENCIES:
-            self._try(who, self.nodes[who].node.tick())
-            self._try(who, self.nodes[who].keep_keys())
-
-    def _failed(self, who: AgencyId, error: NodeError) -> None:
-        """An error that is no answer: its disk failed as it was told to, or this is a bug."""
-        if isinstance(error, FatalError):
-            self.restart(who)
-        elif isinstance(error, OperationError):
-            assert error.code not in {"invalid_alert", "usage", "internal"}, error
-        else:
-            assert error.code == "disk_low", error
+        self.line.pass_time(minutes)
 
     # --- how
 
-    def _try(self, who: AgencyId, work: Coroutine[Any, Any, _Result]) -> _Result | None:
-        """Do it; None if it was refused in the node's own words. Anything else that is raised is a finding."""
-        try:
-            return self.run(work)
-        except RefusalError:
-            return None
-        except NodeError as error:
-            self._failed(who, error)
-            return None
-
-    def _say(self, who: AgencyId, verb: str, args: dict[str, Any], to: frozenset[AgencyId] | None) -> None:
+    def _say(self, who: AgencyId, verb: str, args: dict[str, Any], to: frozenset[AgencyId] | None) -> Any:
         self.count += 1
         message_id = MessageId(seed("message", self.count)[:16])
         said = {**args, "id": format_uuid(message_id)}
-        node, well = self.nodes[who], self.nodes[who].store._next_failure is None
-        trusted = to is not None and all(self._trusts(who, agency) for agency in to)
-        answer = self._do(who, verb, said)
+        answer = self.line.say(who, verb, said)
         if isinstance(answer, dict):
             named = frozenset(AgencyId(recipient["agency"]) for recipient in answer["recipients"])
             assert to is None or named == to
             self.posts[who, message_id] = Post(said, verb, named)
         elif answer is FatalError:
             self.posts[who, message_id] = Post(said, verb, to or frozenset(AGENCIES), known=False)
-        else:
-            assert not (well and trusted), (node.agency, answer)
+        return answer
 
     def _repeat(self, who: AgencyId, message_id: MessageId) -> None:
         post = self.posts[who, message_id]
-        answer = self._do(who, post.verb, post.args)
+        answer = self.line.say(who, post.verb, post.args)
         if isinstance(answer, dict):
             assert parse_uuid(answer["message_id"]) == message_id
             post.known, post.to = True, frozenset(AgencyId(one["agency"]) for one in answer["recipients"])
         elif post.known:
             assert answer is FatalError or answer == "disk_low", answer
 
-    def _do(self, who: AgencyId, verb: str, args: dict[str, Any]) -> Any:
-        """The document of the answer, FatalError, or the code of what was answered instead."""
-        node = self.nodes[who]
-        does = {"post": node.speaking.post, **{name: getattr(node.following, name) for name in _FOLLOWING}}[verb]
-        try:
-            return self.run(does(OFFICER, args)).document
-        except NodeError as error:
-            self._failed(who, error)
-            return FatalError if isinstance(error, FatalError) else error.code
-
-    def _trusts(self, who: AgencyId, other: AgencyId) -> bool:
-        return self.peer(who, other).row.trust == "trusted"
-
-    def _inbox(self, who: AgencyId) -> list[MessageRow]:
-        return self.run(self.nodes[who].store.inbox(None, 99, unacknowledged=False))
-
-    def _sent(self, who: AgencyId) -> list[MessageRow]:
-        return self.run(self.nodes[who].store.sent(None, 99))
-
     # --- what is always so
 
     @invariant()
     def nothing_is_shown_that_was_not_posted(self) -> None:
-        if not hasattr(self, "nodes"):
-            return
-        for who in AGENCIES:
-            rows = self._inbox(who)
-            keys = [(row.sender, row.message_id) for row in rows]
+        for who in AGENCIES if hasattr(self, "line") else ():
+            keys = [(row.sender, row.message_id) for row in self.line.inbox(who)]
             assert len(keys) == len(set(keys))
             assert all(key in self.posts and who in self.posts[key].to for key in keys)
 
     @invariant()
     def no_state_goes_back(self) -> None:
-        if not hasattr(self, "nodes"):
-            return
-        for (who, message_id), states in self._states().items():
+        for (who, message_id), states in self._states().items() if hasattr(self, "line") else ():
             for agency, state in states.items():
                 before = self.told[who].states.get((message_id, agency), State.QUEUED)
                 assert at_least(state, before), (who, agency, before, state)
@@ -361,14 +253,14 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def every_head_is_of_one_history(self) -> None:
-        if not hasattr(self, "nodes"):
+        if not hasattr(self, "line"):
             return
         for who in AGENCIES:
             self._grow(who)
         for who, other in PAIRS:
-            store = self.nodes[who].store
-            held = self.run(store.head_chain(other, "gw1", 1, 0))
-            crossed = [row for row in self.run(store.unreconciled()) if row.agency == other]
+            store = self.line.nodes[who].store
+            held = self.line.run(store.head_chain(other, "gw1", 1, 0))
+            crossed = [row for row in self.line.run(store.unreconciled()) if row.agency == other]
             roots = self.told[other].roots
             for row in (*held, *crossed):
                 assert row.size < len(roots)
@@ -377,12 +269,12 @@ class Line(RuleBasedStateMachine):
     def _grow(self, who: AgencyId) -> None:
         """What was logged since; and what was logged before is still there, byte for byte."""
         told = self.told[who]
-        entries = self.run(self.nodes[who].store.entries("gw1/1", 0, 9_999))
-        assert len(entries) >= told.frontier.size
+        entries = self.line.run(self.line.nodes[who].store.entries("gw1/1", 0, 9_999))
         leaves = [leaf_hash(entry) for entry in entries if entry is not None]
-        again = Frontier.empty().append_many(leaves[: told.frontier.size]).frontier if told.frontier.size else None
-        assert again is None or again.root == told.frontier.root
-        for leaf in leaves[told.frontier.size :]:
+        size = told.frontier.size
+        assert len(leaves) >= size
+        assert not size or Frontier.empty().append_many(leaves[:size]).frontier.root == told.frontier.root
+        for leaf in leaves[size:]:
             told.frontier = told.frontier.append_many([leaf]).frontier
             told.roots.append(told.frontier.root)
 
@@ -390,28 +282,26 @@ class Line(RuleBasedStateMachine):
         """How each message that is in its sender's store stands with each recipient, as `track` shows it."""
         found = {}
         for who, message_id in self.posts:
-            row = self.run(self.nodes[who].store.message(who, message_id))
+            node = self.line.nodes[who]
+            row = self.line.run(node.store.message(who, message_id))
             assert row is not None or not self.posts[who, message_id].known
             if row is not None:
-                recipients = self.run(self.nodes[who].reading.recipients(row))
+                recipients = self.line.run(node.reading.recipients(row))
                 found[who, message_id] = {AgencyId(one["agency"]): State(one["state"]) for one in recipients}
         return found
 
     # --- when all is well again
 
-    @precondition(lambda self: self.posts)
     @rule()
     def fair_weather(self) -> None:
-        self._calm()
-
-    def _calm(self) -> None:
         """Clocks agree, disks hold, everybody trusts everybody and the line carries: all comes to its end."""
-        self.now += max(self.offsets.values())
-        self.offsets = dict.fromkeys(AGENCIES, 0)
-        while self.transits:
-            self.lose(0)
-        for who in AGENCIES:
-            self.nodes[who].store._next_failure = None
+        line = self.line
+        line.now += max(line.offsets.values())
+        line.offsets = dict.fromkeys(AGENCIES, 0)
+        for pair in sorted(line.transits):
+            line.lose(pair)
+        for node in line.nodes.values():
+            node.store._next_failure = None
         for pair in PAIRS:
             self.change_trust(pair, suspends=False)
         for key, post in list(self.posts.items()):
@@ -420,16 +310,13 @@ class Line(RuleBasedStateMachine):
         for _ in range(FAIR_PASSES):
             for pair in PAIRS:
                 self.hold_rounds(pair)
-            self.pass_time(20)
-            if self._is_at_rest():
+            line.pass_time(20)
+            if all(state in END_STATES for states in self._states().values() for state in states.values()):
                 break
         self._check_ends()
 
-    def _is_at_rest(self) -> bool:
-        return all(state in END_STATES for states in self._states().values() for state in states.values())
-
     def _check_ends(self) -> None:
-        inboxes = {who: {(row.sender, row.message_id) for row in self._inbox(who)} for who in AGENCIES}
+        inboxes = {who: {(row.sender, row.message_id) for row in self.line.inbox(who)} for who in AGENCIES}
         for (who, message_id), states in self._states().items():
             assert set(states) == self.posts[who, message_id].to
             for agency, state in states.items():
@@ -442,29 +329,24 @@ class Line(RuleBasedStateMachine):
     def _is_justified(self, who: AgencyId, agency: AgencyId, message_id: MessageId, state: State) -> bool:
         """Expired: its time had passed. Refused: the recipient signed that it refused, and shows nothing."""
         if state is State.EXPIRED:
-            row = self.run(self.nodes[who].store.recipient(message_id, agency))
-            return row is not None and row.deliver_by <= self.now
-        rows = self.run(self.nodes[agency].store.inbound_of_message(who, message_id))
+            row = self.line.run(self.line.nodes[who].store.recipient(message_id, agency))
+            return row is not None and row.deliver_by <= self.line.now
+        rows = self.line.run(self.line.nodes[agency].store.inbound_of_message(who, message_id))
         return any(row.code is not None for row in rows)
 
     def teardown(self) -> None:
-        if not hasattr(self, "nodes"):
+        if not hasattr(self, "line"):
             return
         try:
-            if self.posts:
-                self._calm()
-                self.no_state_goes_back()
-                self.every_head_is_of_one_history()
+            self.fair_weather()
+            self.no_state_goes_back()
+            self.every_head_is_of_one_history()
         finally:
-            for node in self.nodes.values():
-                self.run(node.stop())
-            self.runner.close()
+            self.line.close()
 
 
-_FOLLOWING = ("update", "cancel", "resolve", "note")
-
-TestLine = Line.TestCase
-TestLine.settings = (
+TestDelivery = Delivery.TestCase
+TestDelivery.settings = (
     settings(max_examples=150, stateful_step_count=40)
     if os.environ.get("TOCSIN_LONG")
     else settings(max_examples=15, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate))
