@@ -15,7 +15,7 @@ from typing import Protocol
 from exchange.errors import RefusalError
 from keys.ids import AgencyId
 from keys.trust import Trust
-from nodes.errors import FatalError
+from nodes.errors import FatalError, StoreError
 from nodes.logging import get_logger
 from nodes.node import Ask, Node
 from nodes.peer_client import BadAnswer, PeerDoesNotTrustUs, PeerRefused, PeerTarget, Unreachable
@@ -130,6 +130,10 @@ class Courier:
             await self._failed(peer, ask, "peer_does_not_trust_us" if refused.code == "not_trusted" else refused.code)
         except (BadAnswer, RefusalError):
             await self._failed(peer, ask, "internal")
+        except StoreError as error:
+            # The answer came and could not be kept. Nothing of it happened, so that what was asked goes again, and not
+            # only when its lease has run out.
+            await self._failed(peer, ask, error.code)
         else:
             return settled.again
         return False
