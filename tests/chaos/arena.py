@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.agency import Agency, Host, until
-from tests.chaos.checker import Head, Posted, Shown, Violation, check
+from tests.chaos.checker import REACHED, Head, Posted, Shown, Violation, check
 from tests.chaos.deeds import Deeds, DoesNotStartError, Outcome
 from tests.chaos.faults import Fault, Kind, draw_arena
 from tests.chaos.record import Answered, Load, Record
@@ -138,7 +138,7 @@ class Arena:
         if problem is None or problem.code != "does_not_start":
             posted = [self._posted(post) for post in posts]
             shown = [self._show(agency) for agency in self._pair]
-            expired = sum(state == "expired" for one in shown for state in one.sent.values())
+            expired = sum(state not in REACHED for one in shown for state, _ in one.sent.values())
             violations += check(posted, shown, heads)
         acknowledged: dict[str, int] = {}
         for post in posts:
@@ -185,11 +185,16 @@ class Arena:
         return Shown(
             agency=agency.agency,
             inbox=[(row["from"], row["message_id"]) for row in inbox],
-            sent={row["message_id"]: row["recipients"][0]["state"] for row in sent},
+            sent={row["message_id"]: _end(row["recipients"][0]) for row in sent},
             log_ok=bool(log["ok"]),
             origin=log["origin"],
             entries=read_entries(agency.store),
         )
+
+
+def _end(recipient: dict[str, Any]) -> tuple[str, str | None]:
+    """State and reason. The reason of a refusal is a cause in the recipient's word."""
+    return str(recipient["state"]), recipient["reason"]
 
 
 def can_mount() -> bool:

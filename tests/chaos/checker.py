@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 REACHED = frozenset({"stored", "opened", "accepted", "rejected", "actioned"})
+OVER = ("refused", "expired_on_arrival")  # in the recipient's own word
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one node shows at the end: its inbox as (sender, message id), what it sent as message id -> state; what
-    `log verify` says; the entries of its log from the first one.
+    """What one node shows at the end: its inbox as (sender, message id), what it sent as message id -> (state,
+    reason); what `log verify` says; the entries of its log from the first one.
     """
 
     agency: str
     inbox: Sequence[tuple[str, str]]
-    sent: dict[str, str]
+    sent: dict[str, tuple[str, str | None]]
     log_ok: bool
     origin: str
     entries: Sequence[bytes]
@@ -74,21 +75,23 @@ def check(posted: Sequence[Posted], shown: Sequence[Shown], heads: Iterable[Head
     return found
 
 
-def _judge_post(one: Posted, rows: int, state: str | None) -> Iterable[Violation]:
-    """`rows` of its recipient's inbox are this message; `state` is what its sender shows of it."""
+def _judge_post(one: Posted, rows: int, end: tuple[str, str | None] | None) -> Iterable[Violation]:
+    """`rows` of its recipient's inbox are this message; `end` is what its sender shows of it: state and reason."""
     if rows > 1:
         yield Violation("twice", f"{rows} rows of {one.recipient}", one.message_id)
-    if one.answered == "no" and (rows or state is not None):
-        yield Violation("refused_but_posted", f"{rows} rows, state {state}", one.message_id)
-    if one.answered == "yes" and state is None:
-        yield Violation("forgotten_by_sender", f"{rows} rows", one.message_id)
-    ended = state == "expired" and one.may_expire
-    if state in REACHED and rows == 0:
-        yield Violation("receipt_without_message", f"state {state}", one.message_id)
-    if state is not None and state not in REACHED and not ended:
-        yield Violation("lost" if rows == 0 else "not_settled", f"state {state}", one.message_id)
-    if state is None and rows:
-        yield Violation("message_without_sender", f"{rows} rows", one.message_id)
+    if one.answered == "no" and (rows or end is not None):
+        yield Violation("refused_but_posted", f"{rows} rows, {end}", one.message_id)
+    if end is None:
+        if one.answered == "yes":
+            yield Violation("forgotten_by_sender", f"{rows} rows", one.message_id)
+        if rows:
+            yield Violation("message_without_sender", f"{rows} rows", one.message_id)
+        return
+    if end[0] in REACHED:
+        if rows == 0:
+            yield Violation("receipt_without_message", f"{end}", one.message_id)
+    elif not (one.may_expire and (end[0] == "expired" or end == OVER)):
+        yield Violation("lost" if rows == 0 else "not_settled", f"{end}", one.message_id)
 
 
 def _judge_inbox(node: Shown, posted: Sequence[Posted]) -> Iterable[Violation]:

@@ -10,11 +10,12 @@ import pytest
 from exchange.log import Frontier, leaf_hash
 from tests.chaos.checker import Head, Posted, Shown, Tree, check
 
+STORED = ("stored", None)
 ENTRIES = [b"entry %d" % number for number in range(7)]
 HERE = Shown(
     agency="ponal.co",
     inbox=[],
-    sent={"m1": "stored", "m2": "accepted"},
+    sent={"m1": STORED, "m2": ("accepted", None)},
     log_ok=True,
     origin="ponal.co/gw1/1",
     entries=ENTRIES,
@@ -51,12 +52,12 @@ def test_two_nodes_that_kept_their_word_have_done_nothing_wrong() -> None:
 def test_a_promised_message_that_no_inbox_shows_is_lost() -> None:
     there = replace(THERE, inbox=[("ponal.co", "m1")])
 
-    assert found(there=there, here=replace(HERE, sent={**HERE.sent, "m2": "queued"})) == ["lost"]
+    assert found(there=there, here=replace(HERE, sent={**HERE.sent, "m2": ("queued", "backoff")})) == ["lost"]
     assert found(there=there) == ["receipt_without_message"]
 
 
 def test_a_promised_message_that_its_sender_does_not_know_any_more_is_forgotten() -> None:
-    assert found(here=replace(HERE, sent={"m1": "stored"})) == ["forgotten_by_sender", "message_without_sender"]
+    assert found(here=replace(HERE, sent={"m1": STORED})) == ["forgotten_by_sender", "message_without_sender"]
 
 
 def test_a_message_that_an_inbox_shows_twice_is_noticed() -> None:
@@ -64,7 +65,7 @@ def test_a_message_that_an_inbox_shows_twice_is_noticed() -> None:
 
 
 def test_a_message_that_waits_for_ever_is_noticed_though_it_arrived() -> None:
-    assert found(here=replace(HERE, sent={**HERE.sent, "m1": "queued"})) == ["not_settled"]
+    assert found(here=replace(HERE, sent={**HERE.sent, "m1": ("queued", "backoff")})) == ["not_settled"]
 
 
 def test_a_refused_post_that_was_posted_all_the_same_is_noticed() -> None:
@@ -82,18 +83,26 @@ def test_a_message_that_nobody_posted_is_noticed() -> None:
 def test_a_post_whose_answer_was_lost_may_have_happened_or_not(arrived: bool) -> None:
     unsure = Posted("m3", "ponal.co", "bka.de", "lost")
     there = replace(THERE, inbox=[*THERE.inbox, *([("ponal.co", "m3")] if arrived else [])])
-    here = replace(HERE, sent={**HERE.sent, **({"m3": "stored"} if arrived else {})})
+    here = replace(HERE, sent={**HERE.sent, **({"m3": STORED} if arrived else {})})
 
     assert found([*POSTED, unsure], here, there) == []
 
 
-def test_an_expiry_is_an_end_only_once_the_time_is_over() -> None:
-    here = replace(HERE, sent={**HERE.sent, "m2": "expired"})
+@pytest.mark.parametrize("end", [("expired", None), ("refused", "expired_on_arrival")])
+def test_an_expiry_is_an_end_only_once_the_time_is_over(end: tuple[str, str | None]) -> None:
+    here = replace(HERE, sent={**HERE.sent, "m2": end})
     there = replace(THERE, inbox=[("ponal.co", "m1")])
     late = [POSTED[0], replace(POSTED[1], may_expire=True)]
 
     assert found(late, here, there) == []
     assert found(POSTED, here, there) == ["lost"]
+
+
+def test_any_other_refusal_of_a_promised_message_is_a_loss() -> None:
+    here = replace(HERE, sent={**HERE.sent, "m2": ("refused", "malformed")})
+    late = [POSTED[0], replace(POSTED[1], may_expire=True)]
+
+    assert found(late, here, replace(THERE, inbox=[("ponal.co", "m1")])) == ["lost"]
 
 
 def test_a_head_of_another_history_is_noticed() -> None:
