@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.agency import Agency, Host, until
-from tests.chaos.checker import REACHED, Head, Posted, Shown, Violation, check
+from tests.chaos.checker import DECIDED, REACHED, Head, Posted, Shown, Violation, check
 from tests.chaos.deeds import Deeds, DoesNotStartError, Outcome
 from tests.chaos.faults import Fault, Kind, draw_arena
-from tests.chaos.record import Answered, Load, Record
+from tests.chaos.record import Answered, Load, Post, Record
 from tests.processes import Children
 
 NODES = (("ponal.co", "CO"), ("bka.de", "DE"))
@@ -42,6 +42,7 @@ class Verdict:
     acknowledged: dict[str, int]  # by the kind of the fault that was the last one then
     harmed: dict[str, dict[str, int]]  # code of a violation -> kind -> messages
     posts: int
+    acks: int
     expired: int
     checkpoints: int
     settled_s: float
@@ -121,12 +122,29 @@ class Arena:
         return outcomes, None
 
     def _settle(self) -> tuple[float, Violation | None]:
-        """Until nothing is queued any more."""
+        """Until nothing is queued any more, and what people said of messages is where it belongs."""
         began = time.monotonic()
-        if until(lambda: all(_queued(agency) == 0 for agency in self._pair), SETTLE_S, every=0.1):
+        unheard = {post.message_id for post in self._record.posts.values() if self._is_accepted(post)}
+
+        def settled() -> bool:
+            if any(_queued(agency) for agency in self._pair):
+                return False
+            unheard.difference_update([one for one in unheard if self._state(one) in DECIDED])
+            return not unheard
+
+        if until(settled, SETTLE_S, every=0.1):
             return time.monotonic() - began, None
         left = {agency.agency: _queued(agency) for agency in self._pair}
-        return time.monotonic() - began, Violation("not_settled", f"queued after {SETTLE_S:.0f} s: {left}")
+        detail = f"after {SETTLE_S:.0f} s: queued {left}, {len(unheard)} acks not heard"
+        return time.monotonic() - began, Violation("not_settled", detail)
+
+    def _state(self, message_id: str) -> str:
+        sender = self._record.posts[message_id].sender
+        agency = next(one for one in self._pair if one.agency == sender)
+        return str(agency.ask("track", id=message_id)["recipients"][0]["state"])
+
+    def _is_accepted(self, post: Post) -> bool:
+        return post.accepted_until > self._now_ms()
 
     def _judge(self, outcomes: list[Outcome], problem: Violation | None, settled_s: float, seconds: float) -> Verdict:
         violations = [Violation("behaviour", wrong) for outcome in outcomes for wrong in outcome.wrong]
@@ -151,6 +169,7 @@ class Arena:
             acknowledged=acknowledged,
             harmed=self._harmed(violations),
             posts=len(posts),
+            acks=sum(post.accepted_until > 0 for post in posts),
             expired=expired,
             checkpoints=len(heads),
             settled_s=settled_s,
@@ -171,10 +190,11 @@ class Arena:
             by_kind[kind] = by_kind.get(kind, 0) + 1
         return found
 
-    def _posted(self, post: Any) -> Posted:
+    def _posted(self, post: Post) -> Posted:
         ends = datetime.fromisoformat(post.deliver_by).timestamp() * 1000 if post.deliver_by else None
         may_expire = ends < self._now_ms() if ends is not None else True
-        return Posted(post.message_id, post.sender, post.recipient, post.answered.value, may_expire)
+        answered, accepted = post.answered.value, self._is_accepted(post)
+        return Posted(post.message_id, post.sender, post.recipient, answered, may_expire, accepted)
 
     def _show(self, agency: Agency) -> Shown:
         """What a node shows; after it has been stopped, the entries of its log."""

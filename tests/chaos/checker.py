@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-REACHED = frozenset({"stored", "opened", "accepted", "rejected", "actioned"})
+DECIDED = frozenset({"accepted", "rejected", "actioned"})
+REACHED = DECIDED | {"stored", "opened"}
 OVER = ("refused", "expired_on_arrival")  # in the recipient's own word
 
 
@@ -19,6 +20,7 @@ class Posted:
     """One message on record. `answered`: `yes` was promised, `no` was refused, `lost` nobody knows.
 
     `may_expire`: the clock of both nodes has passed the end that its sender was told.
+    `accepted`: its recipient's operator was promised that this word is on its way, and its time is not over.
     """
 
     message_id: str
@@ -26,6 +28,7 @@ class Posted:
     recipient: str
     answered: str
     may_expire: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ def _judge_post(one: Posted, rows: int, end: tuple[str, str | None] | None) -> I
             yield Violation("message_without_sender", f"{rows} rows", one.message_id)
         return
     if end[0] in REACHED:
+        if one.accepted and end[0] not in DECIDED:
+            yield Violation("ack_lost", f"{end}", one.message_id)
         if rows == 0:
             yield Violation("receipt_without_message", f"{end}", one.message_id)
     elif not (one.may_expire and (end[0] == "expired" or end == OVER)):

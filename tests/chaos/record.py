@@ -9,6 +9,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +23,8 @@ from tests.system.agencies import SMALLEST
 
 POSTERS_EACH = 2
 AGAIN_S = 0.05
+ACKS = 0.06  # share of turns in which a poster first accepts what came last
+ACK_LIFE_MS = 14 * 86_400_000
 LONGEST_LIFE_MS = 28 * 86_400_000  # less than the thirty days that a message may live: a clock may be a day behind
 YES, LOST = "yes", "lost"
 UNCERTAIN = (LOST, "internal")  # whether it was posted is not known
@@ -48,6 +51,7 @@ class Post:
     code: str = ""
     deliver_by: str = ""
     during: int = -1
+    accepted_until: int = 0  # its recipient's operator was told, before this time, that the acceptance is durable
 
 
 @dataclass(slots=True)
@@ -64,6 +68,13 @@ class Record:
         """It is about to be handed over."""
         with self.lock:
             self.posts[post.message_id] = post
+
+    def accepted(self, message_id: str, until: int) -> None:
+        """Its recipient has accepted it, and the word must reach its sender before the time is over."""
+        with self.lock:
+            post = self.posts.get(message_id)
+            if post is not None:
+                post.accepted_until = post.accepted_until or until
 
     def flies(self, sender: str, by: int) -> None:
         """A request to a node begins or ends."""
@@ -110,6 +121,8 @@ class Load:
     def _post_on(self, sender: Agency, recipient: Agency, chance: random.Random) -> None:
         while not self._stopping.wait(chance.uniform(0.01, 0.06)):
             post = Post(str(UUID(int=chance.getrandbits(128), version=4)), sender.agency, recipient.agency)
+            if chance.random() < ACKS:
+                self._accept(sender)
             self._record.opened(post)
             arguments = {
                 "content": json.dumps(self._content(chance)),
@@ -117,6 +130,16 @@ class Load:
                 "id": post.message_id,
             }
             self._post(sender, post, arguments, asks_again=chance.random() < 0.5)
+
+    def _accept(self, agency: Agency) -> None:
+        """What a person at this agency says of the newest message there. A lost answer is left at that."""
+        with suppress(OperationError):
+            newest = agency.ask("inbox", limit=1).get("messages")
+            if not newest:
+                return
+            message_id, until = newest[0]["message_id"], self._now_ms() + ACK_LIFE_MS
+            if "error" not in agency.ask("ack", id=message_id, level="accepted"):
+                self._record.accepted(message_id, until)
 
     def _content(self, chance: random.Random) -> dict[str, Any]:
         content = {

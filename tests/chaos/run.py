@@ -30,7 +30,7 @@ LENGTH = 25
 ARENA_S = 1_800
 MOST_ARENAS = 1_000
 SMALL_DISK_EVERY, SMALL_DISK_SHARE = 4, 5
-LOST = ("lost", "forgotten_by_sender", "receipt_without_message", "not_settled")
+LOST = ("lost", "ack_lost", "forgotten_by_sender", "receipt_without_message", "not_settled")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -72,6 +72,7 @@ class Total:
     violations: int = 0
     arenas: int = 0
     posts: int = 0
+    acks: int = 0
     checkpoints: int = 0
     expired: int = 0
     small_disks: int = 0
@@ -81,6 +82,7 @@ class Total:
         self.arenas += 1
         self.violations += len(verdict["violations"])
         self.posts += verdict["posts"]
+        self.acks += verdict["acks"]
         self.checkpoints += verdict["checkpoints"]
         self.expired += verdict["expired"]
         self.small_disks += verdict["small_disk"]
@@ -136,6 +138,7 @@ def broken(why: str) -> dict[str, Any]:
         "harmed": {},
         "small_disk": False,
         "posts": 0,
+        "acks": 0,
         "expired": 0,
         "checkpoints": 0,
         "settled_s": 0,
@@ -247,7 +250,7 @@ def print_table(total: Total, seconds: float) -> None:
     say(
         f"chaos: {total.arenas} arenas ({total.small_disks} on small disks), {whole.hit} hits, at least "
         f"{min(hits.values(), default=0)} of each kind; {total.posts} posts, {total.expired} of them expired; "
-        f"{total.checkpoints} checkpoints left; {total.violations} violations; {seconds:.0f} s"
+        f"{total.acks} acks; {total.checkpoints} checkpoints left; {total.violations} violations; {seconds:.0f} s"
     )
 
 

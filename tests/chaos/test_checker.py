@@ -60,6 +60,13 @@ def test_a_promised_message_that_its_sender_does_not_know_any_more_is_forgotten(
     assert found(here=replace(HERE, sent={"m1": STORED})) == ["forgotten_by_sender", "message_without_sender"]
 
 
+def test_an_acceptance_that_does_not_reach_the_sender_is_noticed() -> None:
+    accepted = [replace(POSTED[0], accepted=True), replace(POSTED[1], accepted=True)]
+
+    assert found(accepted) == ["ack_lost"]
+    assert found(accepted, replace(HERE, sent={"m1": ("accepted", None), "m2": ("accepted", None)})) == []
+
+
 def test_a_message_that_an_inbox_shows_twice_is_noticed() -> None:
     assert found(there=replace(THERE, inbox=[*THERE.inbox, ("ponal.co", "m2")])) == ["twice"]
 
