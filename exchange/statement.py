@@ -84,6 +84,9 @@ __all__ = [
 ]
 
 KEY_CHANGE_LABEL: Final = "tocsin key change v1"
+# Pairs that a head on the line is tried against: the one that should have signed, and the newest of the others, which
+# tell a late word under a replaced pair from no word at all. All would be hundreds of checks for each forgery.
+LINE_CANDIDATES: Final = 4
 
 AnyProof: TypeAlias = Proof | ExportedProof
 
@@ -283,7 +286,7 @@ def verify_group(
         paths = verify_multi(checkpoint.size, checkpoint.root, leaves, nodes)  # (2)
     except LogProofError as error:
         raise StatementError(StatementProblem.BAD_INCLUSION_PROOF, 2) from error
-    held = _check_coverage(_verify_signatures(checkpoint, keys), keys)  # (3) to (6)
+    held = _check_coverage(_verify_signatures(checkpoint, keys, most=LINE_CANDIDATES), keys)  # (3) to (6)
     found: list[Statement | StatementError] = []
     for index, data, path, envelope in zip(indices, entries, paths, envelopes, strict=True):
         try:
@@ -379,11 +382,12 @@ def _check_origin(origin: Origin, keys: AgencyKeys) -> None:
         _fail(StatementProblem.WRONG_KEY, 4)
 
 
-def _verify_signatures(checkpoint: Checkpoint, keys: AgencyKeys) -> _Signed:
+def _verify_signatures(checkpoint: Checkpoint, keys: AgencyKeys, most: int | None = None) -> _Signed:
     _check_origin(checkpoint.origin, keys)
     # (5) both halves of one pair that anchors or key changes ever named for the gateway.
     try:
-        return _Signed(checkpoint, find_signer(checkpoint, _candidates(checkpoint.origin, checkpoint.size, keys)))
+        candidates = _candidates(checkpoint.origin, checkpoint.size, keys)[:most]
+        return _Signed(checkpoint, find_signer(checkpoint, candidates))
     except BadSignatureError as error:
         raise StatementError(StatementProblem.BAD_CHECKPOINT_SIGNATURE, 5) from error
 
@@ -404,7 +408,7 @@ def _verify_note(note: ParsedNote, keys: AgencyKeys) -> _Signed:
 
 def _candidates(origin: Origin, size: int, keys: AgencyKeys) -> Sequence[NodePublicPair]:
     """Every pair that comes into question, the one that should have signed first: trying a wrong one costs time."""
-    candidates = keys.history.candidates(origin.gateway)
+    candidates = keys.history.candidates(origin.gateway)[::-1]  # newest first
     try:
         expected = keys.history.pair_for(origin.gateway, origin.generation, size)
     except KeyNotValidError:

@@ -87,10 +87,9 @@ class Admitting:
                 case OpenedMessage():
                     opened.append(verdict)
         known = await self._store.messages([(peer.agency, message.opened.message_id) for message in opened])
-        batch: dict[MessageId, tuple[MessageRow, str]] = {}
         for number, message in enumerate(opened, start=1):
             await let_others(number)
-            await self._admit_one(peer, group, message, known, batch, plan, taken)
+            await self._admit_one(peer, group, message, known, plan, taken)
 
     async def _answer_again(self, peer: Peer, row: InboundRow, plan: Plan, taken: Taken) -> None:
         """The stored answer, byte for byte; one of a closed generation is logged again first (PROTOCOL §9.1)."""
@@ -119,7 +118,6 @@ class Admitting:
         group: Group,
         message: OpenedMessage,
         known: dict[tuple[AgencyId, MessageId], MessageRow],
-        batch: dict[MessageId, tuple[MessageRow, str]],
         plan: Plan,
         taken: Taken,
     ) -> None:
@@ -129,8 +127,8 @@ class Admitting:
         if earlier_row is not None:
             stored = self._vault.headline(earlier_row)
             earlier_sha = stored.content_sha256 if stored is not None else None
-        elif message_id in batch:
-            earlier_row, earlier_sha = batch[message_id]
+        elif message_id in plan.messages:
+            earlier_row, earlier_sha = plan.messages[message_id]
         read = admission.read(
             message, earlier_content_sha256=None if earlier_sha is None else bytes.fromhex(earlier_sha)
         )
@@ -143,7 +141,7 @@ class Admitting:
             return
         if read.headline.kind == "alert":
             plan.alerts.add(read.headline.case_id)
-        self._store_admitted(peer, group, read, earlier_row, batch, plan, taken)
+        self._store_admitted(peer, group, read, earlier_row, plan, taken)
 
     async def _alert_senders(self, case_id: str, plan: Plan, taken: Taken) -> set[AgencyId]:
         """Agencies whose alert of a case lies here. A long case is read once in a round, at its sender's cost: a peer
@@ -177,7 +175,6 @@ class Admitting:
         group: Group,
         read: ReadMessage,
         earlier_row: MessageRow | None,
-        batch: dict[MessageId, tuple[MessageRow, str]],
         plan: Plan,
         taken: Taken,
     ) -> None:
@@ -196,7 +193,7 @@ class Admitting:
                 headline=stored,
                 content=opened.content,
             )
-            batch[opened.message_id] = (row, stored.content_sha256)
+            plan.messages[opened.message_id] = (row, stored.content_sha256)
             fresh = Arrived(row, stored)
         else:
             found = self._vault.key_of(earlier_row)

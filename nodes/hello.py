@@ -5,12 +5,13 @@ Owns the decision whether a peer's picture of our log agrees with ours. It sends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exchange.checkpoint import Checkpoint, verify_checkpoint
 from exchange.errors import ExchangeError
-from exchange.round import HeldHead, Hello, Known, Numbers, OwnHead
+from exchange.proof import Proof
+from exchange.round import MAX_HELD_CHANGES, HeldHead, Hello, Known, Numbers, OwnHead
 from exchange.statement import AgencyKeys, with_key_changes
 from keys.errors import KeysError
 from nodes.identity import Identity
@@ -39,11 +40,20 @@ class Forked:
 
 
 def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size: int) -> Hello:
-    """What we say to this peer now. Heads are told whole when it asked, or in our first words to it."""
+    """What we say to this peer now. Heads are told whole when it asked, or in our first words to it.
+
+    The key changes of a gateway stand beside its newest head only: it may have told us of many generations and changes,
+    and each of one with each of the other would be hundreds of megabytes that a small request asks for.
+    """
     whole = peer.head_wanted or not peer.guard_passed
+    newest = {head.gateway: head.generation for head in sorted(peer.heads.values(), key=lambda head: head.generation)}
+    told = set()
     held = []
     for head in [*sorted(peer.heads.values(), key=lambda head: (head.gateway, head.generation)), *peer.crossed_heads()]:
         changes = peer.keys.changes_of(head.gateway)
+        leads = whole and head.gateway not in told and head.generation >= newest.get(head.gateway, 0)
+        if leads:
+            told.add(head.gateway)
         held.append(
             HeldHead(
                 gateway=head.gateway,
@@ -51,7 +61,7 @@ def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size
                 size=head.size,
                 changes=len(changes),
                 checkpoint=head.checkpoint if whole else None,
-                key_changes=tuple(changes) if whole else (),
+                key_changes=tuple(changes[:MAX_HELD_CHANGES]) if leads else (),
             )
         )
     received = peer.highest_received
@@ -87,23 +97,26 @@ def judge_held(
         return Passed()
     if newest > generation + MAX_GENERATION_JUMP:
         return NotTold()
-    for held in sorted((held for held in ours if held.generation == newest), key=lambda held: held.size, reverse=True):
-        if held.checkpoint is None:
-            return NotTold()
-        keys = _verified(held, identity)
-        if keys is None:
+    newest_heads = [held for held in ours if held.generation == newest]
+    if any(held.checkpoint is None for held in newest_heads):
+        return NotTold()
+    # What leads to one head of a gateway leads to its others.
+    changes = next((held.key_changes for held in newest_heads if held.key_changes), ())
+    for held in sorted(newest_heads, key=lambda held: held.size, reverse=True):
+        keys = _verified(held, changes, identity)
+        if held.checkpoint is None or keys is None:
             return NotTold()
         if newest > generation or held.size > size or roots[held.size] != held.checkpoint.root:
             return Forked(newest, held.checkpoint, keys)
     return Passed()
 
 
-def _verified(held: HeldHead, identity: Identity) -> AgencyKeys | None:
+def _verified(held: HeldHead, changes: Sequence[Proof], identity: Identity) -> AgencyKeys | None:
     checkpoint = held.checkpoint
     if checkpoint is None:
         return None
     try:
-        keys = with_key_changes(identity.keys, held.key_changes)
+        keys = with_key_changes(identity.keys, held.key_changes or changes)
         pair = keys.history.pair_for(checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size)
         verify_checkpoint(checkpoint, pair)
     except (ExchangeError, KeysError):

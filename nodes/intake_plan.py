@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from exchange.proof import Proof
 from exchange.round import Result
-from keys.ids import AgencyId, MessageId
-from nodes.store.contract import MachineState, MessageRow, Op
+from keys.ids import AgencyId, EnvelopeId, MessageId
+from nodes.store.contract import MachineState, MessageRow, Op, RecipientRow
 from nodes.vault import StoredHeadline
 from nodes.writer import Change, EntryDraft, Placed
 
@@ -61,6 +61,10 @@ class Plan:
     ops: list[Op] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     opened: list[Proof] = field(default_factory=list)  # first words of the peer's generations, of all groups
+    logs: set[tuple[str, int]] = field(default_factory=set)  # gateways and generations that spoke in this round
+    envelopes: set[EnvelopeId] = field(default_factory=set)  # that came in this round
+    messages: dict[MessageId, tuple[MessageRow, str]] = field(default_factory=dict)  # admitted in this round, with hash
+    recipients: dict[tuple[MessageId, AgencyId], RecipientRow] = field(default_factory=dict)  # as this round has them
     alerts: set[str] = field(default_factory=set)  # cases whose alert came before in this round
     cases: dict[str, set[AgencyId]] = field(default_factory=dict)  # what was read of cases: see _alert_senders
 

@@ -139,8 +139,7 @@ async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:
     }
     peer.opened = _opened(startup, f"opened/{row.agency}", row.agency)
     for held in await store.held_heads(row.agency):
-        head = _head(held)
-        peer.heads[(head.gateway, head.generation)] = head
+        peer.hold(_head(held))
     return peer
 
 

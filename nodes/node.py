@@ -53,11 +53,14 @@ from nodes.writer import Change, Writer
 MAX_RESEALS = 3
 MAX_HEAD_ASKS = 3
 MAX_CHANGES_OF_A_PEER = 256
+MAX_ANCHORS_OF_A_PEER = 64  # each is a ceremony with the root; with each, all key changes are verified again
 RECOVER_EVERY_MS = 3_600_000
 RECOVER_MARGIN_MS = 120_000  # clocks differ; a message sent twice is shown once
 TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
 EXPIRY_BATCH = 256
 # Units of work: an item is one.
+DECODED_BYTES = 256  # of a round, for one unit
+ANCHOR_FACTOR = 3  # times the cost of a signed object for each key change
 SIGNED_COST = 4  # a checkpoint, a key change, an anchor: two signatures
 WASTE_COST = 16  # what proves nothing, or has to be refused by a signed entry: nobody honest sends it often
 
@@ -84,6 +87,7 @@ class _Heard:
     released: bool
     recovering: bool
     new_anchor: bool
+    wasted: int = 0  # anchors and key changes that brought nothing but work
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ class Node:
         peer = self._peers.get(agency)
         if peer is None or peer.trust is not Trust.TRUSTED:
             raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
-        request = await self._afforded(agency, body)
+        request = await self._afforded(peer, body)
         async with peer.lock:
             if peer.trust is not Trust.TRUSTED:  # suspended while this round waited its turn
                 raise RefusalError(RefusalCode.NOT_TRUSTED, 2)
@@ -163,20 +167,28 @@ class Node:
             positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
-        self._budgets.charge(agency, Measure.WORK, WASTE_COST * taken.wasted)
+        self._budgets.charge(agency, Measure.WORK, WASTE_COST * (taken.wasted + heard.wasted))
         self._after(peer, taken, heard)
         if heard.released:
             peer.wake.set()
         return encode_round(answer)
 
-    async def _afforded(self, agency: AgencyId, body: bytes) -> Round:
-        """A request that its peer's budget has paid for, before a signature is checked. Raises RefusalError."""
+    async def _afforded(self, peer: Peer, body: bytes) -> Round:
+        """A request that its peer's budget has paid for: decoding before it is decoded, the rest before a signature is
+        checked. Raises RefusalError.
+        """
+        guessed = 1 + len(body) // DECODED_BYTES
+        await self._budgets.take(peer.agency, Measure.WORK, guessed)
         try:
-            request = self._decode(body, agency)
+            request = self._decode(body, peer.agency)
         except RefusalError:
-            self._budgets.charge(agency, Measure.WORK, WASTE_COST)
+            self._budgets.charge(peer.agency, Measure.WORK, WASTE_COST)
             raise
-        await self._budgets.take(agency, Measure.WORK, work_of(request))
+        more = work_of(request, len(peer.keys.changes)) - guessed
+        if more > 0:
+            await self._budgets.take(peer.agency, Measure.WORK, more)
+        else:
+            self._budgets.charge(peer.agency, Measure.WORK, more)
         return request
 
     # --- the calling side
@@ -215,7 +227,9 @@ class Node:
             waiting = await self._unsigned(peer, ask, answer, taken)
             for item in ask.items:
                 peer.leased.pop(item.outbound.envelope_id, None)
-        self._budgets.charge(peer.agency, Measure.WORK, work_of(answer) + WASTE_COST * taken.wasted)
+        self._budgets.charge(
+            peer.agency, Measure.WORK, work_of(answer, len(peer.keys.changes)) + WASTE_COST * taken.wasted
+        )
         line = peer.line
         line.reachable, line.last_round_at = True, self._clock()
         line.carried(len(ask.items), line.last_round_at - ask.at)
@@ -322,7 +336,14 @@ class Node:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
         new_anchor = any(isinstance(op, PutAnchor) for op in ops)
-        return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
+        learnt = sum(isinstance(op, PutKeyChange) for op in ops)
+        return _Heard(
+            ops,
+            released,
+            recovering=bool(again),
+            new_anchor=new_anchor,
+            wasted=len(spoken.key_changes) - learnt + (spoken.anchor is not None and not new_anchor),
+        )
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
@@ -351,7 +372,7 @@ class Node:
 
     def _hear_keys(self, peer: Peer, spoken: Round) -> list[Op]:
         ops: list[Op] = []
-        if spoken.anchor is not None:
+        if spoken.anchor is not None and len(peer.keys.anchors) < MAX_ANCHORS_OF_A_PEER:
             try:
                 offered = anchor_from_wire(spoken.anchor)
                 verdict = judge_anchor(peer.anchor, offered)
@@ -418,7 +439,8 @@ class Node:
             for held in spoken.hello.held
             if held.gateway == self._identity.gateway and held.generation == generation
         ]
-        roots = await self._ledger.roots(held.size for held in ours if 0 < held.size <= size)
+        told = all(held.checkpoint is not None for held in ours if held.size > 0)  # else there is nothing to compare
+        roots = await self._ledger.roots(held.size for held in ours if told and 0 < held.size <= size)
         return judge_held(spoken.hello, self._identity, generation=generation, size=size, roots=roots)
 
     async def _unsigned(self, peer: Peer, ask: Ask, answer: Round, taken: Taken) -> bool:
@@ -479,10 +501,14 @@ class Node:
         self._on_taken(taken)
 
 
-def work_of(spoken: Round) -> int:
-    """Units of work that taking a round will cost, told from its shape (PROTOCOL §9.4): a unit is about 0.1 ms."""
+def work_of(spoken: Round, changes: int) -> int:
+    """Units of work that taking a round will cost, told from its shape (PROTOCOL §9.4): a unit is about 0.1 ms. For an
+    anchor the `changes` of its agency are verified again.
+    """
     held = spoken.hello.held
-    signed = len(spoken.groups) + len(spoken.key_changes) + (spoken.anchor is not None)
+    signed = len(spoken.groups) + len(spoken.key_changes)
+    if spoken.anchor is not None:
+        signed += 1 + ANCHOR_FACTOR * changes
     signed += sum((head.checkpoint is not None) + len(head.key_changes) for head in held)
     return SIGNED_COST * signed + sum(len(group.entries) for group in spoken.groups)
 

@@ -473,9 +473,12 @@ def _operator(row: OperatorRow) -> dict[str, Any]:
 
 def _whole(args: Document, name: str) -> int:
     try:
-        return int(args[name])
+        found = int(args[name])
     except (TypeError, ValueError, OverflowError) as error:  # a list; a word; infinity
         raise OperationError("usage", f"{name} is a whole number, not {args[name]!r}", "for example 20") from error
+    if not 0 <= found < 2**32:
+        raise OperationError("usage", f"{name} is out of range", "for example 20")
+    return found
 
 
 def _uuid(text: object) -> bytes:

@@ -192,22 +192,19 @@ class PeerApi:
 
     async def _round(self, request: web.BaseRequest, connection: _Connection) -> bytes:
         agency = self._caller(connection)
+        await self._budgets.take(agency, Measure.ROUNDS, 1)  # also for what is no round: it costs as much to answer
         size = _check_form(request)
         if self._rounds[agency] >= self._limits.rounds_per_peer:
             await asyncio.sleep(self._limits.refusal_s)
             raise _FormError(429, RefusalCode.RATE_LIMITED)
-        if self._memory + size > self._limits.round_memory_bytes:
-            raise _FormError(429, RefusalCode.RATE_LIMITED)
         with contextlib.ExitStack() as held:
             self._rounds[agency] += 1
-            self._memory += size
-            held.callback(self._release, agency, size)
+            held.callback(self._release, agency)
             try:
-                await self._budgets.take(agency, Measure.ROUNDS, 1)
                 await self._budgets.take(agency, Measure.BYTES, size)
             except RefusalError as refused:
                 raise _FormError(429, refused.code, hang_up=size > _PIECE_BYTES) from refused
-            body = await self._read(request, connection, size)
+            body = await self._read(request, connection, size, held)
             self._budgets.charge(agency, Measure.BYTES, len(body) - size)  # less came than was announced for it
             self._caller(connection)  # again: it may have been suspended while its body arrived
             # What the peer began is finished even if it hangs up or is suspended: half a commit helps nobody. What was
@@ -220,7 +217,9 @@ class PeerApi:
         await asyncio.wait((work, connection.ended), return_when=asyncio.FIRST_COMPLETED)
         if connection.ended.done():
             raise _FormError(403, RefusalCode.NOT_TRUSTED, hang_up=True)
-        return work.result()
+        answer = work.result()
+        self._budgets.charge(agency, Measure.BYTES, len(answer))  # a short question may have a long answer
+        return answer
 
     def _caller(self, connection: _Connection) -> AgencyId:
         agency = self._roots.identify(connection.leaf)  # anew: the roots may have changed since the handshake
@@ -230,14 +229,21 @@ class PeerApi:
             raise _FormError(429, RefusalCode.RATE_LIMITED, hang_up=True)
         return agency
 
-    async def _read(self, request: web.BaseRequest, connection: _Connection, size: int) -> bytes:
+    async def _read(
+        self, request: web.BaseRequest, connection: _Connection, size: int, held: contextlib.ExitStack
+    ) -> bytes:
+        """The body. Memory is booked as it arrives: who announces much and sends little takes nothing from others."""
         body = bytearray()
+        held.callback(lambda: self._give_back(len(body)))
         try:
             async with connection.reading(self._limits.body_s + size / self._limits.slowest_bytes_per_s):
                 while chunk := await request.content.readany():
                     body += chunk
+                    self._memory += len(chunk)
                     if len(body) > MAX_ROUND_BYTES:
                         raise _FormError(413, RefusalCode.TOO_LARGE, hang_up=True)
+                    if self._memory > self._limits.round_memory_bytes:
+                        raise _FormError(429, RefusalCode.RATE_LIMITED, hang_up=True)
         except (OSError, web.RequestPayloadError) as problem:  # too slow (or told to be), gone, or no HTTP
             connection.given_up = True
             if connection.ended.done():
@@ -267,10 +273,12 @@ class PeerApi:
         if not work.cancelled():
             work.exception()  # looked at: nobody may be waiting for it any more
 
-    def _release(self, agency: AgencyId, size: int) -> None:
+    def _release(self, agency: AgencyId) -> None:
         self._rounds[agency] -= 1
         if not self._rounds[agency]:
             del self._rounds[agency]
+
+    def _give_back(self, size: int) -> None:
         self._memory -= size
 
     async def _send(self, request: web.BaseRequest, response: _Answer, connection: _Connection) -> None:
@@ -434,9 +442,9 @@ def _make_request(
 def _check_form(request: web.BaseRequest) -> int:
     """Judge a request by its header (PROTOCOL §10, step 1). Returns how many bytes its body may have."""
     if request.path_qs != ROUND_PATH:
-        raise _FormError(404, RefusalCode.MALFORMED)
+        raise _FormError(404, RefusalCode.MALFORMED, hang_up=True)
     if request.method != "POST":
-        raise _FormError(405, RefusalCode.MALFORMED)
+        raise _FormError(405, RefusalCode.MALFORMED, hang_up=True)
     if request.headers.get("Content-Encoding", "identity") != "identity" or request.content_type != ROUND_TYPE:
         raise _FormError(415, RefusalCode.MALFORMED, hang_up=True)
     size = request.content_length

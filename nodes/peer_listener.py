@@ -26,6 +26,7 @@ _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 _PAUSE_S: Final = 0.5
 _HANDSHAKE_BURST_S: Final = 8.0
 _MOST_RATES: Final = 4_096
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 log = get_logger("peer_listener")
 
@@ -169,10 +170,17 @@ def _listen(family: int, address: Any) -> socket.socket:  # a sockaddr: its form
 
 
 def _network_of(address: str) -> str:
-    """Who calls, as far as a stranger can tell apart: an IPv6 host has 2^64 addresses to call from."""
-    if ":" not in address:
+    """Who calls, as far as strangers can be told apart: an IPv6 host has 2^64 addresses to call from. An IPv4 caller is
+    itself, also where it appears inside IPv6 (RFC 4291 §2.5.5.2, RFC 6052): else all of them would be one.
+    """
+    caller = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(caller, ipaddress.IPv4Address):
         return address
-    return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    if caller.ipv4_mapped is not None:
+        return str(caller.ipv4_mapped)
+    if caller in _NAT64:
+        return str(ipaddress.IPv4Address(int(caller) & 0xFFFF_FFFF))
+    return str(ipaddress.ip_network((caller, 64), strict=False))
 
 
 def _how_it_ended(problem: OSError) -> str:

@@ -115,7 +115,7 @@ class PeerWords:
         plan.ops.append(PutPeerHead(row))
         if reconciled:
             head = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
-            plan.after.append(lambda: peer.heads.__setitem__(key, head))
+            plan.after.append(lambda: peer.hold(head))
         else:
             crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
             plan.after.append(lambda: peer.cross(crossed))
@@ -142,7 +142,21 @@ class PeerWords:
 
     # --- keys and profile
 
-    def learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: Plan, taken: Taken) -> None:
+    def learn(self, peer: Peer, statement: Statement, plan: Plan, taken: Taken) -> None:
+        """What an entry of its log says of itself. Key changes come with their own proof; audit heads ask nothing of a
+        direct peer.
+        """
+        match statement.entry:
+            case EpochKey():
+                self._learn_epoch_key(peer, statement, statement.entry, plan, taken)
+            case KeyDestroyed():
+                self._forget_epoch_key(peer, statement.entry, plan)
+            case Profile():
+                self._learn_profile(peer, statement, statement.entry, plan, taken)
+            case _:
+                pass
+
+    def _learn_epoch_key(self, peer: Peer, statement: Statement, entry: EpochKey, plan: Plan, taken: Taken) -> None:
         if entry.number in peer.epoch_keys:
             return
         if len(peer.epoch_keys) >= MAX_EPOCH_KEYS:
@@ -164,7 +178,7 @@ class PeerWords:
         plan.after.append(lambda: peer.epoch_keys.__setitem__(key.number, key))
 
     @staticmethod
-    def forget_epoch_key(peer: Peer, entry: KeyDestroyed, plan: Plan) -> None:
+    def _forget_epoch_key(peer: Peer, entry: KeyDestroyed, plan: Plan) -> None:
         known = peer.epoch_keys.get(entry.number)
         if known is not None:
             plan.ops.append(
@@ -175,7 +189,7 @@ class PeerWords:
             plan.after.append(partial(_forget, peer.epoch_keys, entry.number))
 
     @staticmethod
-    def learn_profile(peer: Peer, statement: Statement, entry: Profile, plan: Plan, taken: Taken) -> None:
+    def _learn_profile(peer: Peer, statement: Statement, entry: Profile, plan: Plan, taken: Taken) -> None:
         position = (statement.origin.generation, statement.index)
         if peer.profile_position is not None and position <= peer.profile_position:
             return

@@ -23,6 +23,7 @@ from keys.ids import AgencyId, EnvelopeId, GatewayName
 from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.store.contract import PeerRow
 
+MAX_GENERATIONS = 32  # of a peer's logs: nobody honest reopens one that often
 MAX_CROSSED = 7
 FIRST_BATCH = 64
 MAX_BATCH = 512
@@ -168,6 +169,14 @@ class Peer:
         n = self.next_number.get(generation, 1)
         self.next_number[generation] = n + 1
         return n
+
+    def hold(self, head: Head) -> None:
+        """A head that leads on from those before it. Of the generations of its log the newest are remembered; the store
+        has all.
+        """
+        self.heads[(head.gateway, head.generation)] = head
+        while len(self.heads) > MAX_GENERATIONS:
+            del self.heads[min(self.heads, key=lambda key: (key[1], key[0]))]
 
     def cross(self, head: Head) -> None:
         """A head that is not tied to those before it yet. Of more than a hello can name the newest are remembered; all

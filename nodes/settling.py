@@ -13,7 +13,7 @@ from exchange.entry import Refused as RefusedEntry
 from exchange.errors import StatementError
 from exchange.statement import EnvelopeFacts, Statement
 from keys.errors import EncodingError
-from keys.ids import AgencyId, EnvelopeId, MessageId
+from keys.ids import AgencyId, EnvelopeId
 from nodes.intake_plan import Plan, SettledRecipient, Taken
 from nodes.store.contract import (
     DropBody,
@@ -29,14 +29,13 @@ from nodes.store.contract import (
 def settle(
     statement: Statement,
     deliveries: Mapping[EnvelopeId, tuple[RecipientRow, OutboundRow]],
-    recipients: dict[tuple[MessageId, AgencyId], RecipientRow],
     plan: Plan,
     taken: Taken,
     now: int,
 ) -> None:
     """Add to `plan` what this statement says of an envelope of ours, if it is its addressee's and about its bytes.
 
-    `recipients` are the rows as this round has them so far; a state never goes back (DESIGN 8).
+    It starts from the recipient's row as this round has it so far: a state never goes back (DESIGN 8).
     """
     entry = statement.entry
     if not isinstance(entry, Receipt | RefusedEntry):
@@ -68,7 +67,7 @@ def settle(
     )
     plan.ops.append(DropBody(entry.envelope_id))
     key = (row.message_id, row.agency)
-    recipient = recipients[key]
+    recipient = plan.recipients[key]
     state = delivery_state(
         [
             Fact(State(recipient.state.value), newest=True),
@@ -84,7 +83,7 @@ def settle(
     )
     if state.value != recipient.state.value:
         plan.ops.append(PutRecipient(moved))
-        recipients[key] = moved
+        plan.recipients[key] = moved
         taken.settled.append(SettledRecipient(row.message_id, row.agency, moved.state))
 
 

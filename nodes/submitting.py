@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -49,9 +48,6 @@ SLICE = 16
 TOGETHER = 64
 # JSON of this size is read in the time that a turn through another thread costs.
 PARSED_AT_ONCE = 16_384
-# A number of more digits is no number of this node's: it would have to draw for centuries to meet it.
-_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
-_YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 
 
 class CaseNumbers:
@@ -70,16 +66,6 @@ class CaseNumbers:
         case_id = self.next(year)
         self._last[year] = self._last.get(year, 0) + 1
         return case_id
-
-    def taken(self, case_id: str) -> int | None:
-        """An analyst named this case: if it is one of ours, its number is never drawn for another. Returns its year,
-        whose row is then to be stored; None if the id is not of this form.
-        """
-        year, slash, number = case_id.removeprefix(f"{self.prefix}/").partition("/")
-        if case_id == f"{year}{slash}{number}" or not (_YEAR.fullmatch(year) and _NUMBER.fullmatch(number)):
-            return None
-        self._last[int(year)] = max(self._last.get(int(year), 0), int(number))
-        return int(year)
 
     def row(self, year: int) -> PutMeta:
         """What remembers the highest number drawn. Made when a commit is handed in and not when a number is drawn: of
@@ -100,7 +86,7 @@ class Submission:
     text: bytes = b""
     tree: Document = field(default_factory=dict)
     case_id: str = ""  # that it opens, named or drawn
-    year: int | None = None  # of its case number, if that counts among the node's own
+    year: int | None = None  # in which the node drew its case number, if it did
     completed: Completed | None = None
     prepared: Prepared | None = None
     earlier: MessageRow | None = None
@@ -135,6 +121,7 @@ class Submitting:
         self.check_writable = check_writable
         self._metrics = metrics
         self._turn = asyncio.Lock()
+        self._opening: set[str] = set()  # case ids of alerts on their way
         self._together = Gathering(self._post, TOGETHER, at_once=2)
 
     # --- steps
@@ -165,8 +152,20 @@ class Submitting:
 
     async def _post(self, submissions: Sequence[Submission]) -> Sequence[None]:
         fresh = await self._fresh(submissions)
-        await self._refuse_second_alerts(fresh)
-        await self._draw_numbers(fresh)
+        opening: set[str] = set()
+        try:
+            await self._open_cases(fresh, opening)
+            await self._work_through(fresh)
+        finally:
+            self._opening -= opening
+        return [None] * len(submissions)
+
+    async def _open_cases(self, submissions: Sequence[Submission], opening: set[str]) -> None:
+        """A case id for each, that no other alert has or is about to get: those in `opening` are ours until the end."""
+        await self._refuse_second_alerts(submissions, opening)
+        await self._draw_numbers(submissions, opening)
+
+    async def _work_through(self, fresh: Sequence[Submission]) -> None:
         # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
         # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
         # message, since a step that is repeated finds its code in the processor's cache: half the time.
@@ -178,7 +177,6 @@ class Submitting:
                     if len(fresh) > 1:
                         await asyncio.sleep(0)
         await self.commit(fresh)
-        return [None] * len(submissions)
 
     async def _fresh(self, submissions: Sequence[Submission]) -> list[Submission]:
         """Those whose id is new; each other one gets its earlier message, or its error."""
@@ -193,22 +191,24 @@ class Submitting:
                 submission.earlier = found
         return fresh
 
-    async def _refuse_second_alerts(self, submissions: Sequence[Submission]) -> None:
+    async def _refuse_second_alerts(self, submissions: Sequence[Submission], opening: set[str]) -> None:
         """One case, one alert: a cancel follows the newest, and would leave the other standing at its recipients. Nor
         another agency's: its case is not ours to move.
         """
-        named: set[str] = set()
         for submission in submissions:
             case_id = submission.tree.get("case_id")
             if submission.error is not None or submission.tree.get("kind") != "alert" or not isinstance(case_id, str):
                 continue
-            whose = self._identity.agency if case_id in named else await self._reading.opened_by(case_id)
+            whose: AgencyId | None = self._identity.agency
+            if case_id not in self._opening:
+                self._opening.add(case_id)
+                opening.add(case_id)
+                whose = await self._reading.opened_by(case_id)
             if whose is not None:
                 ours = whose == self._identity.agency
                 submission.error = _case_is_taken(case_id, None if ours else whose, self._cases.next(self._year()))
-            named.add(case_id)
 
-    async def _draw_numbers(self, submissions: Sequence[Submission]) -> None:
+    async def _draw_numbers(self, submissions: Sequence[Submission], opening: set[str]) -> None:
         """A case id for each alert that names none. One that somebody's message has already is passed over: a peer can
         write any case id, and its words about that case would stand beside ours.
         """
@@ -217,7 +217,10 @@ class Submitting:
             for submission in waiting:
                 submission.year = self._year()
                 submission.case_id = self._cases.draw(submission.year)
-            known = await self._reading.known_cases([submission.case_id for submission in waiting])
+            drawn = {submission.case_id for submission in waiting}
+            known = await self._reading.known_cases(list(drawn)) | (drawn & self._opening)
+            self._opening |= drawn - known
+            opening |= drawn - known
             waiting = [submission for submission in waiting if submission.case_id in known]
 
     async def is_repeated(self, submission: Submission) -> bool:
@@ -238,7 +241,6 @@ class Submitting:
                 )
             if not submission.case_id:
                 submission.case_id = str(submission.tree["case_id"])
-                submission.year = self._cases.taken(submission.case_id)
             defaults = self.defaults(submission.caller.ref, submission.message_id, submission.case_id)
             submission.completed = completed(submission.tree, defaults)
             self.check_writable(submission.completed.headline.precedence)
@@ -431,7 +433,7 @@ def content_of(args: Document) -> bytes:
 def wait_of(args: Document) -> float:
     """How long the caller waits for recipients, in seconds. What is no number is no wait: the post itself stands."""
     given = args.get("wait_s")
-    return min(float(given), MAX_WAIT_S) if isinstance(given, int | float) else 0.0
+    return float(min(given, MAX_WAIT_S)) if isinstance(given, int | float) else 0.0
 
 
 def message_id_of(args: Document) -> MessageId:

@@ -455,7 +455,36 @@ async def test_rounds_beyond_the_memory_for_all_of_them_are_turned_away(listenin
     assert (refused.status, refused.code) == (429, "rate_limited")
     gate.opened.set()
     assert (await answer).status == 200
-    assert (await second.post(bytes(60))).status == 200
+    assert (await (await listening.line(ponal)).post(bytes(60))).status == 200
+
+
+async def test_a_round_that_is_announced_and_not_sent_takes_no_memory_from_others(
+    listening: Listening, ponal: Agency
+) -> None:
+    await listening.start(PeerLimits(round_memory_bytes=100))
+    silent = [await listening.line(ponal) for _ in range(3)]
+    for line in silent:
+        await line.send(HEAD + b"Content-Length: 4000000\r\n\r\n" + b"x")
+    assert (await (await listening.line(ponal)).post(bytes(60))).status == 200
+
+
+async def test_a_long_answer_is_charged_to_who_asked_for_it(listening: Listening, ponal: Agency) -> None:
+    async def long_answer(agency: AgencyId, body: bytes) -> bytes:
+        return bytes(100_000)
+
+    listening.receive = long_answer
+    await listening.start(rates=Rates(bytes=10_000))
+    line = await listening.line(ponal)
+    assert (await line.post(b"1")).status == 200
+    assert await _refused(line) == (429, "rate_limited")
+
+
+async def test_what_is_no_round_counts_as_one(listening: Listening, ponal: Agency) -> None:
+    await listening.start(rates=Rates(rounds=0.001))
+    for status in (404, 429):
+        line = await listening.line(ponal)
+        await line.send(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert (await line.answer()).status == status
 
 
 async def test_a_peer_that_calls_too_often_is_slowed_then_refused_and_another_is_not(
