@@ -38,7 +38,7 @@ TESTS = ("tests/keys", "tests/exchange", "tests/vectors", "tests/attacks/test_ho
 OURS = frozenset({"keys", "exchange", "nodes", "tests", "conftest", "benchmarks", "scripts"})
 TIMES_AS_LONG = 4  # than with the recording of lines, which is slow itself
 FLOOR_S = 1.5  # of processor time, for one test
-WALL_S = 120  # for all tests of one mutant, should one wait instead of work
+WALL_S = 300  # for one test, should it wait instead of work; far beyond what a busy machine needs
 MEMORY = 2 << 30
 
 KILLED, TIMED_OUT, SURVIVED = "killed", "timed out", "survived"
@@ -315,6 +315,7 @@ def _first_failure(items: Sequence[pytest.Item], known: Known) -> str:
     _prepare()
     for item, following in zip(items, [*items[1:], None], strict=True):
         signal.setitimer(signal.ITIMER_PROF, TIMES_AS_LONG * known.seconds.get(item.nodeid, 1.0) + FLOOR_S)
+        signal.alarm(WALL_S)
         try:
             if _is_failed_by(item, following):
                 return item.nodeid
@@ -342,7 +343,6 @@ def _prepare() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)  # kills, whatever the code under test catches
-    signal.alarm(WALL_S)
 
 
 def preload(libraries: Iterable[str]) -> None:
