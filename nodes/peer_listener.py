@@ -124,7 +124,7 @@ class PeerListener:
         pending = self._pending.total()
         if self._pending[address] >= self._limits.connections_per_address:
             return "address"
-        if self._calls_too_often(_network_of(address)):
+        if self._calls_too_often(network_of(address)):
             return "rate"
         # Half of all is kept for those who have shown who they are.
         if pending >= self._limits.connections // 2 or pending + self._open_connections() >= self._limits.connections:
@@ -169,7 +169,7 @@ def _listen(family: int, address: Any) -> socket.socket:  # a sockaddr: its form
     return listening
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
     """Who calls, as far as strangers can be told apart: an IPv6 host has 2^64 addresses to call from. An IPv4 caller is
     itself, also where it appears inside IPv6 (RFC 4291 §2.5.5.2, RFC 6052): else all of them would be one.
     """

@@ -63,7 +63,7 @@ class Speaking:
         if _follows(submission):
             return await self._following.from_file(submission)
         if args.get("explain"):
-            return self._submitting.explain_new(submission)
+            return await self._submitting.explain_new(submission)
         await self._submitting.post(submission)
         return await self._submitting.outcome(submission)
 

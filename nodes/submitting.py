@@ -46,6 +46,7 @@ MAX_WAIT_S = 3_600.0
 SLICE = 16
 # Messages of several callers that share a commit, at most.
 TOGETHER = 64
+LOOKED_AHEAD = 64  # numbers, to show one that is free; the draw itself goes on until it finds one
 # JSON of this size is read in the time that a turn through another thread costs.
 PARSED_AT_ONCE = 16_384
 
@@ -57,13 +58,14 @@ class CaseNumbers:
         self.prefix = prefix
         self._last = last
 
-    def next(self, year: int) -> str:
-        """The case id that would be drawn."""
-        return f"{self.prefix}/{year}/{self._last.get(year, 0) + 1:06d}"
+    def ahead(self, year: int, count: int) -> list[str]:
+        """The next case ids, in order."""
+        first = self._last.get(year, 0) + 1
+        return [f"{self.prefix}/{year}/{number:06d}" for number in range(first, first + count)]
 
     def draw(self, year: int) -> str:
         """The next case id."""
-        case_id = self.next(year)
+        (case_id,) = self.ahead(year, 1)
         self._last[year] = self._last.get(year, 0) + 1
         return case_id
 
@@ -206,7 +208,7 @@ class Submitting:
                 whose = await self._reading.opened_by(case_id)
             if whose is not None:
                 ours = whose == self._identity.agency
-                submission.error = _case_is_taken(case_id, None if ours else whose, self._cases.next(self._year()))
+                submission.error = _case_is_taken(case_id, None if ours else whose, await self._free_case())
 
     async def _draw_numbers(self, submissions: Sequence[Submission], opening: set[str]) -> None:
         """A case id for each alert that names none. One that somebody's message has already is passed over: a peer can
@@ -222,6 +224,12 @@ class Submitting:
             self._opening |= drawn - known
             opening |= drawn - known
             waiting = [submission for submission in waiting if submission.case_id in known]
+
+    async def _free_case(self) -> str:
+        """The case id that would be drawn now."""
+        ahead = self._cases.ahead(self._year(), LOOKED_AHEAD)
+        known = await self._reading.known_cases(ahead) | self._opening
+        return next((case_id for case_id in ahead if case_id not in known), ahead[-1])
 
     async def is_repeated(self, submission: Submission) -> bool:
         """True if its id was posted before with the same input. Raises OperationError(id_reused)."""
@@ -325,11 +333,11 @@ class Submitting:
                 document = await self._reading.message(row, repeated=repeated)
         return Answer(document, wait_exit(document["recipients"]))
 
-    def explain_new(self, submission: Submission) -> Answer:
+    async def explain_new(self, submission: Submission) -> Answer:
         """What posting a message that opens a case, or stands alone, would do. Raises OperationError."""
         if submission.error is not None:
             raise submission.error
-        case_id = str(submission.tree.get("case_id") or self._cases.next(self._year()))
+        case_id = str(submission.tree.get("case_id") or await self._free_case())
         defaults = self.defaults(submission.caller.ref, submission.message_id, case_id)
         return self.explain(completed(submission.tree, defaults), submission.recipients)
 

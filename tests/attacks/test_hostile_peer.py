@@ -433,3 +433,34 @@ async def test_a_case_filled_with_updates_is_read_once_in_a_round_and_at_its_sen
         wasted.append(taken.wasted)
     assert len(reads) == 2
     assert wasted == [0, 1]
+
+
+async def test_two_groups_of_one_log_in_a_round_do_not_vouch_for_two_histories(world: World) -> None:
+    """Each would be compared with what was known before the round, and both be believed; one can never be proved."""
+    sealed, hostile = make_envelope(US, PEER), world.hostile
+    await world.post(sealed)
+    hostile.receipt(sealed, SOME_HEAD)
+    true = _group(hostile.log, [hostile.log.size - 1], [None])
+    fork = hostile.fork(hostile.log.size - 1)
+    fork.commit(encode_entry(Issued(hostile.salt(), NOW, sealed.header.envelope_id, sealed.envelope_hash)))
+    other = _group(fork, [fork.size - 1], [None])
+
+    taken = await world.intake.take(world.peer, [other, true], now=NOW, peer_now=NOW)
+
+    assert not taken.settled
+    assert await world.is_waiting(PEER)
+
+
+async def test_an_envelope_that_stands_in_groups_of_two_logs_is_admitted_once(world: World) -> None:
+    hostile, envelope = world.hostile, _update(1)
+    hostile.issue(envelope)
+    attachment = RawEnvelope(envelope.header_bytes, envelope.body)
+    first = _group(hostile.log, [hostile.log.size - 1], [attachment])
+    hostile.open_generation("clock")
+    hostile.issue(envelope)
+    second = _group(hostile.log, [hostile.log.size - 1], [attachment])
+
+    taken = await world.intake.take(world.peer, [first, second], now=NOW, peer_now=NOW)
+
+    assert len(taken.arrived) == 1
+    assert len(taken.answers) == 1

@@ -125,3 +125,15 @@ def test_who_sends_what_proves_nothing_is_refused_before_its_signatures_are_chec
     assert [row["message_id"] for row in node.inbox()] == [str(message_id)]
     assert line.traces() == 0
     until(lambda: line.told(sealed_alert(hostile)[1]).how == "receipt", "its next honest alert, once it has paid")
+
+
+def test_what_is_no_round_is_refused_before_it_is_decoded_once_its_sender_has_used_up_its_share(
+    strict: tuple[Node, Unscrupulous, IndependentPeer],
+) -> None:
+    node, hostile, honest = strict
+    line = HostileLine(node, hostile, port_of(node))
+    came = [line.post(bytes(1_000_000)) for _ in range(2)]
+
+    assert came == [Came("http", "malformed", 400), Came("http", "rate_limited", 429)]
+    _, envelope_id = sealed_alert(honest, originator=LONDON)
+    assert answer_to(honest, node, envelope_id).answer is not None

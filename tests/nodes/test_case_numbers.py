@@ -7,7 +7,7 @@ from nodes.submitting import CaseNumbers
 
 def test_ids_count_up_within_a_year() -> None:
     numbers = CaseNumbers("CO-PONAL", {2026: 16})
-    assert numbers.next(2026) == "CO-PONAL/2026/000017"
+    assert numbers.ahead(2026, 2) == ["CO-PONAL/2026/000017", "CO-PONAL/2026/000018"]
     assert [numbers.draw(year) for year in (2026, 2026, 2027)] == [
         "CO-PONAL/2026/000017",
         "CO-PONAL/2026/000018",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.log import Frontier, leaf_hash
+from exchange.proof import Proof
 from exchange.round import HeldHead, Hello, Known, Numbers
 from exchange.statement import AgencyKeys, build_agency_keys
 from keys.anchor import EMPTY_ROOT, AnchorBody, GatewayEntry, make_anchor
 from keys.certificates import make_tls_root
 from keys.ids import AgencyId, GatewayName, Origin
 from keys.signing import NodeKeyPair, RootKeyPair, WitnessKeyPair
-from nodes.hello import Forked, NotTold, Passed, judge_held
+from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
+from nodes.identity import Identity
+from nodes.peers import MAX_GENERATIONS, Head, Peer
+from nodes.store.contract import PeerRow
 
 AGENCY, GATEWAY = AgencyId("bka.de"), GatewayName("gw1")
 LEAVES = [leaf_hash(bytes([number])) for number in range(9)]
@@ -131,3 +137,29 @@ def test_a_jump_over_a_thousand_generations_is_not_believed(own: Own, pair: Node
 def test_another_gateways_heads_are_not_ours(own: Own, pair: NodeKeyPair) -> None:
     other = replace(holding(head(pair, 7)), gateway=GatewayName("gw2"))
     assert judge(own, hello(other)) == Passed()
+
+
+def test_however_many_generations_a_peer_has_told_of_the_hello_names_few_and_their_key_changes_once(
+    own: Own, pair: NodeKeyPair
+) -> None:
+    """A small request asks for it, and so does each of our starts."""
+    row = PeerRow(AGENCY, "trusted", "BKA", "DE", b"", None, 1, 1, None, None, None)
+    leading = SimpleNamespace(checkpoint=head(pair, 1))
+    keys = replace(own.keys, changes=cast("tuple[Proof, ...]", (leading,) * 5))
+    peer = Peer(row=row, keys=keys)
+    for generation in range(1, 101):
+        peer.hold(Head(GATEWAY, generation, 9, root_of(9), head(pair, 9, generation=generation), 1))
+    for size in (5, 7):
+        peer.cross(Head(GATEWAY, 100, size, root_of(size), head(pair, size, generation=100), 1))
+
+    said = our_hello(cast("Identity", own), peer, now=1, generation=1, size=0)
+
+    assert len(said.held) == MAX_GENERATIONS + 2
+    assert max(held.generation for held in said.held) == 100
+    assert all(held.checkpoint is not None for held in said.held)
+    assert [held.generation for held in said.held if held.key_changes] == [100]
+
+
+def test_what_leads_to_one_head_leads_to_its_siblings(own: Own, pair: NodeKeyPair) -> None:
+    first, second = holding(head(pair, 3)), replace(holding(head(pair, 5)), key_changes=())
+    assert isinstance(judge(own, hello(first, second)), Passed)

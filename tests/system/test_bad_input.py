@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -296,3 +298,22 @@ def test_what_one_agency_says_of_a_case_ends_nobody_else_s_alert(pair: tuple[Nod
     assert states == {"ponal.co": "active", "bka.de": "resolved"}
     bogota.ok("cancel", case, "--reason", "false_report", "--wait", "30")
     assert bogota.ok("show", case)["state"] == "resolved"
+
+
+def test_of_posts_at_once_for_one_case_one_opens_it_and_a_refused_one_moves_no_number(pair: tuple[Node, Node]) -> None:
+    bogota, _ = pair
+    head, _, number = bogota.post("bka.de")["case_id"].rpartition("/")
+    following = f"{head}/{int(number) + 1:06d}"
+    refused = {**SMALLEST, "case_id": f"{head}/999999999999", "incident": {}}
+    assert bogota.cli("post", "-", "--to", "bka.de", given=json.dumps(refused).encode()).exit == 65
+    text = json.dumps({**SMALLEST, "case_id": f"{head}/000900"})
+
+    def post(_: int) -> str:
+        said = bogota.ask("post", content=text, to=["bka.de"])
+        return str(said.get("case_id") or said["error"]["code"])
+
+    with ThreadPoolExecutor(8) as pool:
+        said = Counter(pool.map(post, range(8)))
+
+    assert said == {f"{head}/000900": 1, "invalid_alert": 7}
+    assert bogota.post("bka.de")["case_id"] == following

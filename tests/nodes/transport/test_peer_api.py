@@ -22,7 +22,7 @@ from nodes.budgets import LONGEST_WAIT_S, Rates
 from nodes.errors import FatalError, ListenError
 from nodes.peer_api import PeerLimits
 from nodes.peer_client import PeerRefused
-from nodes.peer_listener import ConnectionLimits
+from nodes.peer_listener import ConnectionLimits, network_of
 from tests.nodes.transport.agencies import NOW, YEAR_MS, Agency, make_agency, make_liar
 from tests.nodes.transport.listening import HEAD, Answer, Line, Listening, turns_until
 
@@ -658,3 +658,19 @@ def log_stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
     logging.configure("info", stream=stream)
     return stream
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("64:ff9b::c000:201", "64:ff9b::c000:202", False),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+    ],
+)
+def test_callers_are_told_apart_by_their_network(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
