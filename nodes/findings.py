@@ -5,13 +5,14 @@ Owns the codes and sentences of findings. It reads; it changes nothing and remem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from keys.anchor import Anchor
+from keys.ids import AgencyId
 from keys.trust import AnchorLife, Trust, anchor_life, expiry_warning
-from nodes.peers import Peer
+from nodes.peers import Peer, Peers
 
 SKEW_WARNING_MS = 2_000
 SKEW_ERROR_MS = 60_000
@@ -251,6 +252,24 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                     "warning",
                     f"{agency} opened its log again; its root has not confirmed that yet.",
                     "ask them for a new card",
+                    agency,
+                )
+            )
+    return found
+
+
+def stranded_findings(queued: Mapping[AgencyId, int], peers: Peers) -> list[Finding]:
+    """Findings about messages that wait for an agency which is no peer any more; `queued` counts them by agency."""
+    found = []
+    for agency, number in sorted(queued.items()):
+        peer = peers.get(agency)
+        if number and (peer is None or peer.trust is Trust.REMOVED):
+            found.append(
+                Finding(
+                    "peer_removed",
+                    "warning",
+                    f"{number} of our messages wait for {agency}, which was removed here: nothing goes to it.",
+                    "if it is to have them: tocsin peer add CARD --code CODE; which they are: tocsin sent --waiting",
                     agency,
                 )
             )

@@ -18,7 +18,7 @@ from keys.ids import AgencyId
 from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.events import Events, RecipientMoved
-from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, peer_findings
+from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, peer_findings, stranded_findings
 from nodes.identity import Identity, log_name
 from nodes.loading import stored_checkpoint
 from nodes.local_api import Answer, Document
@@ -88,7 +88,12 @@ class Oversight:
         inbound = await self._store.inbound_count()
         used, free = await self._store.sizes()
         oldest = [count.oldest_at for count in counts.values() if count.oldest_at is not None]
-        findings = [*self._own_findings(), *peer_findings(self._peers, now)]
+        queued = {agency: count.queued for agency, count in counts.items()}
+        findings = [
+            *self._own_findings(),
+            *peer_findings(self._peers, now),
+            *stranded_findings(queued, self._peers),
+        ]
         document = {
             "v": 1,
             "agency": self._identity.agency,

@@ -16,11 +16,12 @@ from exchange.compose import DEFAULT_LIFETIME_MS, PRECEDENCES, Decision, Outgoin
 from exchange.entry import Issued, encode_entry
 from exchange.envelope import Precedence
 from exchange.errors import RefusalError
-from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee
+from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee, SendBar
 from keys.epochs import PublishedKey
 from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
 from keys.randomness import new_envelope_id, random_bytes
 from keys.sealing import ContentKey, seal
+from keys.trust import Trust
 from nodes.errors import OperationError
 from nodes.identity import Identity
 from nodes.peers import Peer, Peers
@@ -231,6 +232,17 @@ class Posting:
         await self._writer.commit(Change.of(PutRecipient(recipient), audit=tuple(audit)))
         self._wake(agency, unsealed=True)
 
+    def require_peer(self, agency: AgencyId) -> None:
+        """Raises OperationError(unknown_agency) for one that was removed: what is queued for it goes nowhere."""
+        peer = self._peers.get(agency)
+        if peer is None or peer.trust is Trust.REMOVED:
+            raise OperationError(
+                "unknown_agency",
+                f"{agency} is no peer of this node any more; nothing was sent",
+                "type the code it says by phone: tocsin peer add CARD --code CODE; "
+                "what waits for it then goes out by itself",
+            )
+
     async def seal_waiting(self, peer: Peer) -> None:
         """Seal what waits for a key of this peer, once it has one. For its courier alone: two at once would issue one
         envelope twice.
@@ -365,7 +377,7 @@ class Posting:
         allowed = [decision.agency for decision in decisions if decision.bar is None]
         reasons = ", ".join(f"{decision.agency}: {decision.bar}" for decision in barred)
         if not allowed:
-            rest = "tocsin peer list shows whom you can send to"
+            rest = _way_back(barred, leave_out)
         elif leave_out == "--without":
             names = [decision.agency for decision in barred]
             rest = (
@@ -377,6 +389,23 @@ class Posting:
         codes = {_error_code(decision) for decision in barred}
         code = next(code for code in ("unknown_agency", "peer_not_usable", "policy_denied") if code in codes)
         raise OperationError(code, f"nothing was posted; these recipients cannot have it: {reasons}", rest)
+
+
+_WAYS_BACK = {
+    SendBar.PEER_SUSPENDED: "tocsin peer resume {agency}, then the same again",
+    SendBar.PEER_PENDING: "type the code it says by phone: tocsin peer add CARD --code CODE, then the same again",
+    SendBar.UNKNOWN_AGENCY: "take its card: tocsin peer add CARD --code CODE, then the same again",
+}
+
+
+def _way_back(barred: Sequence[Decision], leave_out: str) -> str:
+    """How a message that nobody may have gets to somebody after all."""
+    ways = [_WAYS_BACK[one.bar].format(agency=one.agency) for one in barred if one.bar in _WAYS_BACK]
+    if not ways:
+        return "tocsin peer list shows whom you can send to"
+    if leave_out != "--without":
+        return f"{ways[0]}; tocsin peer list shows whom you can send to"
+    return f"{ways[0]}; or to others only: add --to AGENCY --without {','.join(one.agency for one in barred)}"
 
 
 def too_large_to_seal() -> OperationError:

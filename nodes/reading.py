@@ -210,10 +210,10 @@ class Reading:
         """Why a queued message has not gone: the first that holds, in the contract's order."""
         now = self._clock()
         peer = self._peers.get(row.agency)
-        if peer is None or peer.trust is Trust.SUSPENDED or peer.trust is Trust.REMOVED:
+        if peer is None or peer.trust in (Trust.PENDING, Trust.REMOVED):
+            return "peer_pending"  # removed: it is added and confirmed anew, or never has it
+        if peer.trust is Trust.SUSPENDED:
             return "peer_suspended"
-        if peer.trust is Trust.PENDING:
-            return "peer_pending"
         if anchor_life(peer.anchor, now) is AnchorLife.OVER and row.precedence > 1:
             return "anchor_expired"
         if self._disk_low():
@@ -233,7 +233,9 @@ class Reading:
 
     def _next_attempt(self, row: RecipientRow) -> int | None:
         peer = self._peers.get(row.agency)
-        line = 0 if peer is None or not peer.line.failures else peer.line.next_attempt_at
+        if peer is None or peer.trust is not Trust.TRUSTED:
+            return None  # nobody calls it: what was planned before it lost our trust is void
+        line = peer.line.next_attempt_at if peer.line.failures else 0
         return max(line, row.next_attempt_at or 0) or None
 
     async def why(self, row: MessageRow, to: AgencyId | None) -> Document:
@@ -248,14 +250,17 @@ class Reading:
             name = agency if peer is None else peer.row.name
             phone = None if peer is None or peer.profile is None else peer.profile.contact
             line_failures = 0 if peer is None else peer.line.failures
-            listens = peer is None or peer.listens
+            line = {
+                "listens": peer is None or peer.listens,
+                "removed": peer is None or peer.trust is Trust.REMOVED,
+            }
             recipients.append(
                 {
                     "agency": agency,
                     "state": document["state"],
                     "reason": document["reason"],
-                    "sentence": waiting_sentence(name, document, listens=listens),
-                    "next_step": next_step(agency, phone, document, format_uuid(row.message_id), listens=listens),
+                    "sentence": waiting_sentence(name, document, **line),
+                    "next_step": next_step(agency, phone, document, format_uuid(row.message_id), **line),
                     "next_attempt_at": document["next_attempt_at"],
                     "attempts": max(line_failures, rows[agency].attempts),
                 }

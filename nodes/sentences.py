@@ -52,9 +52,13 @@ _STATES: Mapping[str, str] = {
 }
 
 
-def waiting_sentence(name: str, recipient: Mapping[str, Any], *, listens: bool = True) -> str:
-    """One sentence about one recipient (an R document). `listens`: whether it has told us an address to call."""
+def waiting_sentence(name: str, recipient: Mapping[str, Any], *, listens: bool = True, removed: bool = False) -> str:
+    """One sentence about one recipient (an R document). `listens`: whether it has told us an address to call;
+    `removed`: whether it is no peer of this node any more.
+    """
     state, reason = recipient["state"], recipient["reason"]
+    if state == "queued" and removed:
+        return f"{name} was removed here: it is no peer of this node, and nothing goes to it."
     if state == "queued" and reason == "unreachable" and not listens:
         return f"{name} listens nowhere: this node cannot call it."
     if state == "queued":
@@ -82,6 +86,7 @@ _WAITING_STEPS: Mapping[str, str] = {
     "unreachable": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
     "backoff": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
     "from_future": "check this machine's clock (tocsin doctor)",
+    "removed": "if it is to have this, type the code it says by phone: tocsin peer add CARD --code CODE (for {agency})",
     "silent": "{call}: it needs an address that others can reach (listen and endpoint in its node.toml)",
 }
 _STEPS: Mapping[str, str] = {
@@ -92,7 +97,13 @@ _STEPS: Mapping[str, str] = {
 
 
 def next_step(
-    agency: str, phone: str | None, recipient: Mapping[str, Any], message_id: str, *, listens: bool = True
+    agency: str,
+    phone: str | None,
+    recipient: Mapping[str, Any],
+    message_id: str,
+    *,
+    listens: bool = True,
+    removed: bool = False,
 ) -> str:
     """What to do about it, as a command or a phone call."""
     state, reason = recipient["state"], recipient["reason"]
@@ -100,7 +111,7 @@ def next_step(
         "{call}: ask which of the two holds" if _contradicts_itself(recipient) else _STEPS.get(state, "nothing to do")
     )
     if state == "queued":
-        known = "silent" if reason == "unreachable" and not listens else reason or ""
+        known = "removed" if removed else "silent" if reason == "unreachable" and not listens else reason or ""
         step = _WAITING_STEPS.get(known, "nothing to do; tocsin doctor {agency} tests the line")
     call = f"call {phone}" if phone else "call their duty desk"
     return step.format(agency=agency, call=call, message_id=message_id)

@@ -161,11 +161,14 @@ class Speaking:
             audit = self._submitting.audit(caller, "disclosure", row.message_id, [agency])
             await self._posting.add_recipient(row, agency, audit=audit)
         elif recipient.state in (MachineState.REFUSED, MachineState.EXPIRED):
+            self._posting.require_peer(agency)
             await self._posting.new_envelope(recipient, reseal=False)
         elif recipient.state is MachineState.STORED:
             raise OperationError(
                 "wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt"
             )
+        else:
+            self._posting.require_peer(agency)
         return await self._submitting.answer(row, args)
 
     async def test(self, caller_ref: str, agency: AgencyId) -> MessageRow:

@@ -66,9 +66,18 @@ def resume(invocation: Invocation, agency: str) -> int:
 
 @click.command
 @click.argument("agency")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
 @click.pass_obj
-def remove(invocation: Invocation, agency: str) -> int:
-    """Forget AGENCY. What was exchanged with it stays, and stays provable."""
+def remove(invocation: Invocation, agency: str, yes: bool) -> int:
+    """Forget AGENCY. What was exchanged with it stays, and stays provable; what waits for it goes nowhere."""
+    if not yes and invocation.can_ask:
+        waiting = invocation.ask("peer_show", {"agency": agency}).document.get("queued")
+        if waiting:
+            invocation.say(agency, f" is still to get what waits for it: {waiting}. Removed, it gets nothing.")
+        invocation.say("It comes back with its card and the safety code that it says by telephone, and not otherwise.")
+        if invocation.question("Remove it? [y/N] ").lower() not in ("y", "yes"):
+            invocation.say("nothing was changed")
+            raise click.Abort
     return invocation.show(invocation.ask("peer_remove", {"agency": agency}), view_peer)
 
 

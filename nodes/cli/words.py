@@ -34,7 +34,7 @@ LEVELS: Mapping[str, str] = {
 }
 
 REASONS: Mapping[str, str] = {
-    "peer_pending": "not confirmed here: its safety code was never typed",
+    "peer_pending": "not confirmed here: its safety code is still to be typed",
     "peer_suspended": "suspended here",
     "held_by_operator": "held back by an operator",
     "anchor_expired": "its card has expired",

@@ -90,3 +90,18 @@ def test_a_program_on_a_terminal_that_wants_json_is_not_asked(
         children, node.directory, "post", str(tmp_path / "alert.json"), "--to", "bka.de", "--json"
     )
     assert (done, json.loads(said)) == (0, posted())
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "asked"), [(b"y\n", 0, ["peer_show", "peer_remove"]), (b"\n", 130, ["peer_show"])]
+)
+def test_a_person_is_told_what_waits_before_a_peer_is_removed(
+    node: RecordedNode, children: Children, typed: bytes, status: int, asked: list[str]
+) -> None:
+    peer = {**EXAMPLES["peer"], "trust": "suspended", "queued": 7}
+    node.answers("peer_show", peer)
+    node.answers("peer_remove", {**peer, "trust": "removed"})
+    done, said = on_a_terminal(children, node.directory, "peer", "remove", "ponal.co", typed=typed)
+    assert done == status
+    assert b": 7" in said
+    assert [name for name, _ in node.requests] == asked

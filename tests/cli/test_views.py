@@ -214,6 +214,18 @@ def test_a_post_that_somebody_will_not_get_leads_to_why(state: str) -> None:
     assert "tocsin why" in text.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("reason", "command"), [("peer_suspended", "why"), ("peer_pending", "why"), (None, "track")])
+def test_a_post_that_nobody_carries_out_leads_to_why(reason: str | None, command: str) -> None:
+    text = page_of(view_posted, posted({**recipient("bka.de", "queued"), "reason": reason}))
+    assert f"tocsin {command}" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("queued", "told"), [(2, True), (0, False)])
+def test_a_removed_peer_leads_to_what_waited_for_it(queued: int, told: bool) -> None:
+    peer = {**next(document for name, document in examples() if name == "peer"), "trust": "removed", "queued": queued}
+    assert ("tocsin sent --waiting" in page_of(view_peer, peer)) is told
+
+
 def test_the_confirm_screen_says_to_whom_what_and_until_when() -> None:
     preview = {
         **posted(),

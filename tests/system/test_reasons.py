@@ -47,6 +47,49 @@ def test_what_waits_for_a_peer_says_for_what(make_node: MakeNode) -> None:
     until(lambda: bogota.state(message, "bka.de") == "stored", "delivery")
 
 
+def test_what_waits_for_a_removed_peer_says_how_it_comes_back_and_then_goes_out(make_node: MakeNode) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    bogota.start()
+    bogota.trust(berlin)
+    posted = bogota.post("bka.de")
+    message = posted["message_id"]
+    waits_because(bogota, message, "bka.de", "unreachable")
+
+    removed = bogota.ok("peer", "remove", "bka.de")
+
+    assert (removed["trust"], removed["queued"]) == ("removed", 1)
+    waits_because(bogota, message, "bka.de", "peer_pending")
+    (why,) = bogota.ok("why", message)["recipients"]
+    assert "peer add" in why["next_step"]
+    assert why["next_attempt_at"] is None
+    (finding,) = (one for one in bogota.ok("status")["findings"] if one["code"] == "peer_removed")
+    assert finding["peer"] == "bka.de"
+    for command in (["resend", message, "--to", "bka.de"], ["cancel", posted["case_id"], "--reason", "duplicate"]):
+        refused = bogota.cli(*command)
+        assert refused.document["error"]["code"] == "unknown_agency"
+        assert "peer add" in refused.document["error"]["hint"]
+
+    bogota.trust(berlin)
+    berlin.start()
+    berlin.trust(bogota)
+    until(lambda: bogota.state(message, "bka.de") == "stored", "delivery")
+    assert "peer_removed" not in {one["code"] for one in bogota.ok("status")["findings"]}
+
+
+def test_nothing_is_attempted_at_a_suspended_peer(make_node: MakeNode) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    bogota.start()
+    bogota.trust(berlin)
+    message = bogota.post("bka.de")["message_id"]
+    waits_because(bogota, message, "bka.de", "unreachable")
+
+    bogota.ok("peer", "suspend", "bka.de")
+
+    waits_because(bogota, message, "bka.de", "peer_suspended")
+    (recipient,) = bogota.ok("track", message)["recipients"]
+    assert recipient["next_attempt_at"] is None
+
+
 def test_a_message_whose_time_is_over_ends_as_expired_and_its_sender_is_told_what_to_do(
     pair: tuple[Node, Node],
 ) -> None:

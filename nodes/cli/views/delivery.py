@@ -18,6 +18,7 @@ _STYLES = {
     "accepted": GOOD,
     "actioned": GOOD,
 }
+HELD = ("peer_pending", "peer_suspended", "held_by_operator", "anchor_expired")  # until somebody here does something
 NOT_LOOKED = ("queued", "in_custody", "stored", "expired", "refused")
 
 
@@ -32,6 +33,8 @@ def view_posted(document: Document, page: Page) -> None:
         page.line("Not everybody will have it. Next: ", Ours(f"tocsin why {short(message_id)}"), style=CAUTION)
     elif states and not states & {"queued", "in_custody"}:
         page.line("Everybody has it. Next, to see who looked: ", Ours(f"tocsin track {short(message_id)}"), style=GOOD)
+    elif any(text(recipient, "reason") in HELD for recipient in objects(document, "recipients")):
+        page.line("It is safe here and does not go by itself. Next: ", Ours(f"tocsin why {short(message_id)}"))
     else:
         page.line("It is safe here and goes out by itself. Next: ", Ours(f"tocsin track {short(message_id)}"))
 

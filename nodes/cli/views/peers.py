@@ -32,6 +32,9 @@ def view_peer(document: Document, page: Page) -> None:
     }.get(trust)
     if step:
         page.line("Next: ", Ours(step))
+    elif trust == "removed" and text(document, "queued") not in ("", "0"):
+        page.line(f"Messages that waited for it: {text(document, 'queued')}. They go nowhere now.", style=CAUTION)
+        page.line("Next: ", Ours("tocsin sent --waiting"))
 
 
 def view_peers(document: Document, page: Page) -> None:
