@@ -288,3 +288,8 @@ def test_each_grading_scheme_has_its_own_grades(scheme: str) -> None:
     grading = {"scheme": scheme, "source": source, "info": info, "fact": "fact", "sanitised": "yes"}
     tree = changed(put("/grading", {**grading, "assessed_at": at(NOW)}))
     assert completed(tree).document["grading"]["sanitised"] is True
+
+
+@pytest.mark.parametrize("minor", [{"value": "yes"}, [], ["no"]], ids=str)
+def test_a_minor_of_another_type_is_told_and_nothing_breaks(minor: object) -> None:
+    assert ("/persons/0/minor", "type") in found(changed(put("/persons/0/minor", minor)))
