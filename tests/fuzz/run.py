@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
 SLOWEST_S = 20  # one input; the machine may be busy
 MEMORY_MB = 2_048
-KEPT_BYTES = 4_096
+KEPT_BYTES = 2_048
 GRACE_S = 120  # to import, instrument and read the corpus
 
 _STATUS = re.compile(rb"^#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)", re.MULTILINE)

@@ -35,7 +35,7 @@ from nodes.errors import ConfigError, OperationError
 from nodes.local_api import _arguments, _Lines, read_object
 from nodes.metrics import Metrics
 from nodes.operations import _time, _uuid
-from nodes.peer_api import PeerApi
+from nodes.peer_api import PeerApi, PeerLimits
 from nodes.submitting import agencies_of, content_of, message_id_of, wait_of
 from nodes.tls import PeerRoots
 from tests.exchange.agencies import seed
@@ -184,9 +184,9 @@ async def _served(data: bytes) -> None:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    atexit.register(loop.close)
-    return loop
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner.get_loop()
 
 
 @cache
@@ -195,7 +195,8 @@ def _api() -> PeerApi:
         return b"answer"
 
     roots = cast(PeerRoots, SimpleNamespace(identify=lambda *_: PEER, front=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)))
-    return PeerApi(receive, lambda *_: True, roots, Metrics(), Budgets(Rates(), Metrics()))
+    budgets = Budgets(Rates(), Metrics())
+    return PeerApi(receive, lambda *_: True, roots, Metrics(), budgets, limits=PeerLimits(lingering_s=0, refusal_s=0))
 
 
 # --- requests of operators --------------------------------------------------------------------------------------------
