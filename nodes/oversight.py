@@ -14,7 +14,7 @@ from exchange.checkpoint import verify_checkpoint
 from exchange.errors import ExchangeError
 from exchange.log import Frontier, leaf_hash
 from keys.errors import KeysError
-from keys.ids import AgencyId
+from keys.ids import AgencyId, format_uuid
 from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.events import Events, RecipientMoved
@@ -31,6 +31,10 @@ from nodes.writer import Writer
 TEST_WAIT_S = 10.0
 CONNECT_WAIT_S = 5.0
 VERIFY_STEP = 4_096
+_TRUST_STEPS = {
+    Trust.PENDING: "type the code it says by phone: tocsin peer add CARD --code CODE",
+    Trust.SUSPENDED: "tocsin peer resume {agency}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,7 @@ class Oversight:
                 "trust",
                 "ok" if trust else "fail",
                 f"{peer.agency} is {peer.trust.value} here.",
-                None if trust else f"tocsin peer add CARD --code CODE, or tocsin peer resume {peer.agency}",
+                _TRUST_STEPS.get(peer.trust, "").format(agency=peer.agency) or None,
             )
         )
         life = anchor_life(peer.anchor, now)
@@ -294,6 +298,12 @@ class Oversight:
                 _check("tls", "skip", "An earlier step failed."),
             ]
         checks.append(_check("tcp", "ok", f"{host}:{port} answers.", None, started))
+        return [*checks, await self._round_check(peer)]
+
+    async def _round_check(self, peer: Peer) -> Document:
+        """One round at once, whatever its back-off: only an answer that came is an answer."""
+        if peer.trust is not Trust.TRUSTED:
+            return _check("tls", "skip", f"No round is held with a peer that is {peer.trust.value} here.")
         started = time.monotonic()
         before = peer.line.last_round_at or 0
         peer.line.next_attempt_at = 0
@@ -305,22 +315,24 @@ class Oversight:
                     while not (peer.line.last_round_at or 0) > before and not peer.line.failures:
                         await news.get()
             except TimeoutError:
-                pass
-        if peer.line.bar == "peer_does_not_trust_us":
-            checks.append(
-                _check(
+                return _check(
                     "tls",
-                    "fail",
-                    f"{peer.agency} answers, but does not trust us.",
-                    "call them: they must confirm our card",
+                    "warn",
+                    f"No answer within {CONNECT_WAIT_S:.0f} s: it takes connections and says nothing.",
+                    "call them: their node may hang",
                     started,
                 )
+        if peer.line.bar == "peer_does_not_trust_us":
+            return _check(
+                "tls",
+                "fail",
+                f"{peer.agency} answers, but does not trust us.",
+                "call them: they must confirm our card",
+                started,
             )
-        elif peer.line.failures:
-            checks.append(_check("tls", "fail", f"No round succeeds ({peer.line.bar}).", "call them", started))
-        else:
-            checks.append(_check("tls", "ok", "Both sides know each other.", None, started))
-        return checks
+        if peer.line.failures:
+            return _check("tls", "fail", f"No round succeeds ({peer.line.bar}).", "call them", started)
+        return _check("tls", "ok", "Both sides know each other.", None, started)
 
     async def _test_message(self, peer: Peer) -> list[Document]:
         started = time.monotonic()
@@ -348,7 +360,7 @@ class Oversight:
                     "receipt",
                     "fail",
                     f"No receipt within {TEST_WAIT_S:.0f} s ({reason or state}).",
-                    "tocsin why says more",
+                    f"tocsin why {format_uuid(row.message_id)}",
                     started,
                 )
             )
