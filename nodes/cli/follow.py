@@ -22,7 +22,11 @@ from nodes.cli.views.delivery import steps_of, view_posted, view_sent, view_trac
 def sent(invocation: Invocation, waiting: bool, since: str | None, limit: int | None) -> int:
     """List what was posted here, newest first, and where each recipient stands."""
     after = None if since is None else parse_time("--since", since, datetime.now(UTC), past=True)
-    return invocation.show(invocation.ask("sent", {"waiting": waiting, "since": after, "limit": limit}), view_sent)
+
+    def view(document: Document, page: Page) -> None:
+        view_sent(document, page, waiting=waiting, since=after)
+
+    return invocation.show(invocation.ask("sent", {"waiting": waiting, "since": after, "limit": limit}), view)
 
 
 @click.command

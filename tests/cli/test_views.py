@@ -226,6 +226,17 @@ def test_a_removed_peer_leads_to_what_waited_for_it(queued: int, told: bool) -> 
     assert ("tocsin sent --waiting" in page_of(view_peer, peer)) is told
 
 
+def test_a_list_that_was_narrowed_to_nothing_does_not_say_that_nothing_was_posted() -> None:
+    def last(**narrowed: Any) -> str:
+        page = Page(None)
+        view_sent({"v": 1, "messages": []}, page, **narrowed)
+        return page.plain().splitlines()[-1]
+
+    assert last().endswith("tocsin post F --to AGENCY")
+    assert last(waiting=True).endswith("tocsin sent")
+    assert last(since="2026-11-23T07:12:30.911Z").endswith("tocsin sent")
+
+
 def test_the_confirm_screen_says_to_whom_what_and_until_when() -> None:
     preview = {
         **posted(),

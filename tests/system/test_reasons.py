@@ -76,6 +76,24 @@ def test_what_waits_for_a_removed_peer_says_how_it_comes_back_and_then_goes_out(
     assert "peer_removed" not in {one["code"] for one in bogota.ok("status")["findings"]}
 
 
+def test_what_waits_is_found_behind_whatever_was_delivered_later(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    berlin.stop()
+    waiting = bogota.post("bka.de")["message_id"]
+    assert [one["message_id"] for one in bogota.ok("sent", "--waiting")["messages"]] == [waiting]
+    bogota.ok("peer", "suspend", "bka.de")
+    third = Node(bogota.children, bogota.home, "interpol.int", "FR")
+    third.make()
+    third.start()
+    bogota.trust(third)
+    third.trust(bogota)
+    bogota.post("interpol.int", "--wait", "30")
+
+    found = bogota.ok("sent", "--waiting", "--limit", "1")["messages"]
+
+    assert [one["message_id"] for one in found] == [waiting]
+
+
 def test_nothing_is_attempted_at_a_suspended_peer(make_node: MakeNode) -> None:
     bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
     bogota.start()

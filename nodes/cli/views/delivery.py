@@ -113,8 +113,11 @@ def view_why(document: Document, page: Page) -> None:
         page.line("Next: ", Ours(text(recipient, "next_step")), indent=2)
 
 
-def view_sent(document: Document, page: Page) -> None:
-    """Messages of ours, newest first; what somebody does not have yet stands out."""
+def view_sent(document: Document, page: Page, *, waiting: bool = False, since: str | None = None) -> None:
+    """Messages of ours, newest first; what somebody does not have yet stands out.
+
+    `waiting` and `since` are how the list was narrowed: an empty one then says nothing about the rest.
+    """
     rows: list[tuple[list[Piece], str]] = []
     for message in objects(document, "messages"):
         states = [text(recipient, "state") for recipient in objects(message, "recipients")]
@@ -132,6 +135,11 @@ def view_sent(document: Document, page: Page) -> None:
                 next((_STYLES[state] for state in ("refused", "expired", "rejected", "queued") if state in states), ""),
             )
         )
+    if not rows and (waiting or since):
+        after = f" of what was posted since {show_time(since)}" if since else ""
+        page.line(f"Nothing{after} is waiting." if waiting else f"Nothing was posted since {show_time(since)}.")
+        page.line(Ours("All that was posted: tocsin sent"))
+        return
     if not rows:
         page.line(Ours("Nothing was posted. Next: tocsin post F --to AGENCY"))
         return
