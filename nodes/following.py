@@ -20,6 +20,7 @@ from exchange.alerts import (
     build_renew,
     build_resolve,
     diff,
+    handling_of_case,
     new_template,
     parse_input,
 )
@@ -182,13 +183,14 @@ class Following:
 
     def _complete(self, submission: Submission, case: _Case, role: str, revision: int) -> Completed:
         headline = case.headline
+        given = self._submitting.defaults(submission.caller.ref, submission.message_id, case.case_id)
         defaults = replace(
-            self._submitting.defaults(submission.caller.ref, submission.message_id, case.case_id),
+            given,
             references=(reference(role, case.newest, headline),),
             revision=revision,
             # What follows an alert is handled no more loosely than the alert, unless its author says otherwise.
             precedence=headline.precedence,
-            handling=case.document.get("handling"),
+            handling=handling_of_case(case.document, given.now_ms),
             transfer_basis=case.document.get("transfer_basis"),
             runs_until_ms=headline.expires_at if submission.tree.get("kind") == "update" else None,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from exchange.alerts.changes import diff as diff
+    from exchange.alerts.changes import handling_of_case as handling_of_case
     from exchange.alerts.codes import Code as Code
     from exchange.alerts.codes import CodeList as CodeList
     from exchange.alerts.codes import code_list as code_list
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _HOMES = {
     name: f"exchange.alerts.{home}"
     for home, names in {
-        "changes": "diff",
+        "changes": "diff handling_of_case",
         "codes": "Code CodeList code_list",
         "defaults": "Defaults DutyContact Originator Reference",
         "document": "Completed Received complete read_received",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from exchange.alerts.defaults import LIFETIME_MS, RETENTION_MS
 from exchange.alerts.problems import pointer
+from exchange.alerts.times import format_time, ms_or_none
 
 # Of each message its own.
 _OF_THE_MESSAGE: Final = frozenset(
@@ -28,6 +30,22 @@ def diff(old_document: Mapping[str, Any], new_document: Mapping[str, Any]) -> li
     """
     found = _changes(_said(old_document), _said(new_document), (), _filled(old_document))
     return sorted(set(found))
+
+
+def handling_of_case(document: Mapping[str, Any], now_ms: int) -> dict[str, Any] | None:
+    """The handling that what follows an alert inherits: its author's words. Times that the node had filled in are
+    reckoned anew, and so are times that have passed: a cancel must be possible as long as anybody may act on the alert.
+    """
+    handling = document.get("handling")
+    if not isinstance(handling, dict):
+        return None
+    filled = _filled(document)
+    kept = dict(handling)
+    for name in ("retain_until", "review_at"):
+        until = ms_or_none(kept.get(name))
+        if pointer("handling", name) in filled or (until is not None and until <= now_ms):
+            kept[name] = format_time(now_ms + LIFETIME_MS + RETENTION_MS)
+    return kept
 
 
 def _said(document: Mapping[str, Any]) -> dict[str, Any]:

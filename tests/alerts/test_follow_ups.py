@@ -21,6 +21,7 @@ from exchange.alerts import (
     build_test,
     complete,
     diff,
+    handling_of_case,
     parse_input,
     read_received,
 )
@@ -138,6 +139,32 @@ def test_the_handling_of_the_case_is_taken_over_and_marked() -> None:
     assert done.document["transfer_basis"] == "vital_interests"
     assert {"/handling", "/transfer_basis"} <= set(done.defaulted)
     assert done.headline.tlp == "AMBER"
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["filled in by the node", "typed by an analyst"])
+def test_a_case_can_be_cancelled_when_the_retention_of_its_alert_is_over(typed: bool) -> None:
+    """Renewed again and again, an alert may be acted on longer than its first copy was to be kept."""
+    tree = smallest()
+    if typed:
+        tree["handling"]["retain_until"] = at(DEFAULTS.now_ms + 10 * DAY_MS)
+    alert = json.loads(completed(tree).content)
+    later = DEFAULTS.now_ms + 60 * DAY_MS
+
+    handling = handling_of_case(alert, later)
+    cancel = complete(
+        {"kind": "cancel", **build_cancel("false_report", None)}, replace(FOLLOWING, now_ms=later, handling=handling)
+    )
+
+    assert json.loads(cancel.content)["handling"]["tlp"] == alert["handling"]["tlp"]
+
+
+def test_a_retention_that_an_analyst_chose_is_handed_on() -> None:
+    tree = smallest()
+    tree["handling"]["retain_until"] = chosen = at(DEFAULTS.now_ms + 10 * DAY_MS)
+    handling = handling_of_case(json.loads(completed(tree).content), DEFAULTS.now_ms)
+    assert handling is not None
+    assert handling["retain_until"] == chosen
+    assert handling["review_at"] > chosen
 
 
 def test_a_note_with_handling_of_its_own_keeps_it() -> None:

@@ -341,6 +341,7 @@ def test_a_case_is_tracked_message_by_message(node: RecordedNode, tocsin: Operat
         "v": 1,
         "case_id": CASE_ID,
         "state": "active",
+        "originators": [],
         "messages": [posted(recipient("bka.de", "stored")), SHOWN],
     }
     check_document("case", document)
