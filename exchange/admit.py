@@ -23,7 +23,7 @@ from exchange.errors import ReasonClass, RefusalCode, RefusalError, classify
 from exchange.policy import CaseFacts, check_inbound
 from exchange.round import RawEnvelope
 from exchange.statement import EnvelopeFacts, Statement
-from keys.errors import CannotOpenError, EncodingError
+from keys.errors import EncodingError
 from keys.ids import AgencyId
 
 # A sender's clock that runs ahead up to a day costs nothing; beyond, the message waits until it does not (DESIGN 7).
@@ -188,10 +188,7 @@ def _examine(
         raise RefusalError(RefusalCode.EXPIRED_ON_ARRIVAL, 11)
     if not has_epoch_key(header.epoch_number):  # (12)
         raise RefusalError(RefusalCode.CANNOT_OPEN, 12)
-    try:  # (13)
-        opened = open_envelope(parsed.raw.header, header, parsed.raw.body, open_with(header.epoch_number))
-    except CannotOpenError as error:
-        raise RefusalError(RefusalCode.MALFORMED, 13) from error
+    opened = open_envelope(parsed.raw.header, header, parsed.raw.body, open_with(header.epoch_number))  # (13)
     return OpenedMessage(proved, opened)
 
 

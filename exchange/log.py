@@ -133,8 +133,6 @@ class Frontier:
     def _grown_edge(self, level: int, hashes: list[bytes], tiles: dict[tuple[int, int], bytes]) -> bytes:
         """The incomplete tile at the end of a level after `hashes` were added; tiles that changed go into `tiles`."""
         edge = self.edges[level] if level < len(self.edges) else b""
-        if not hashes:
-            return edge
         n = self.size >> (level * TILE_HEIGHT) >> TILE_HEIGHT
         grown = edge + b"".join(hashes)
         whole = TILE_WIDTH * HASH_BYTES

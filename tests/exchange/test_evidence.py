@@ -153,6 +153,14 @@ def refusal(data: bytes, **options: object) -> EvidenceProblem:
     return caught.value.reason
 
 
+def test_the_codes_are_those_of_the_contract() -> None:
+    assert list(Verdict) == ["proved", "not_proved", "contradicted"]
+    assert list(ClaimKind) == [
+        *("issued", "custody", "stored", "refused"),
+        *("opened", "accepted", "rejected", "actioned"),
+    ]
+
+
 # --- what is proved ---------------------------------------------------------------------------------------------------
 
 
@@ -1063,6 +1071,13 @@ def test_a_file_with_a_part_of_another_shape_is_refused(position: int, value: Va
     changed = parts()
     changed[position] = value
     assert refusal(encode(changed)) is reason
+
+
+def test_a_statement_whose_entry_is_none_is_refused_though_it_lies_in_the_log() -> None:
+    told = make_story()
+    file = told.file()
+    file.say(told.bka, told.bka.log.proof(told.bka.log.commit(b"no entry")))
+    assert refusal(file.data()) is EvidenceProblem.BAD_ENCODING
 
 
 @pytest.mark.parametrize("position", [3, 5, 7])

@@ -509,6 +509,14 @@ def test_which_tiles_are_read_depends_on_places_only() -> None:
     assert places(tree.reader) == places(blank)
 
 
+def test_a_log_is_filled_to_its_last_leaf_and_no_further() -> None:
+    assert MAX_SIZE == 9_223_372_036_854_775_807
+    filled = Frontier(MAX_SIZE - 1, (), ()).append_many([leaf(0)]).frontier
+    assert filled.size == MAX_SIZE
+    with pytest.raises(ProtocolBugError):
+        filled.append_many([leaf(0)])
+
+
 def test_the_largest_log_has_its_earlier_roots() -> None:
     assert root_at(SEVEN.reader, MAX_SIZE, 5) == FIVE_ROOT
 

@@ -51,7 +51,7 @@ from exchange.statement import (
 from keys.encoding import Value, decode, encode
 from keys.errors import AnchorError, EncodingError, KeyConflictError
 from keys.ids import AgencyId, EnvelopeId, GatewayName, Origin
-from keys.signing import NodeKeyPair, NodePublicPair
+from keys.signing import NodeKeyPair, NodePublicPair, verify_labelled
 from tests.exchange.agencies import (
     NOW,
     Agency,
@@ -666,6 +666,13 @@ def test_a_change_made_for_another_log_does_not_carry_over() -> None:
     entry = fbi.change_entry(node_pair("fbi.us", 2))
     agency = make_agency("bka.de")
     assert change_problem(agency, logged(agency, encode_entry(entry))) == (StatementProblem.WRONG_KEY, 7)
+
+
+def test_a_new_pair_signs_itself_as_the_protocol_writes_it() -> None:
+    agency = make_agency("bka.de")
+    entry = agency.change_entry(node_pair("bka.de", 2))
+    body = encode(["bka.de/gw1/1", entry.pair.ed25519, entry.pair.mldsa44])
+    verify_labelled(entry.pair, "tocsin key change v1", body, entry.ed_signature, entry.mldsa_signature)
 
 
 def test_another_entry_is_no_change() -> None:

@@ -259,7 +259,7 @@ def test_names_and_gateways_may_be_as_many_and_as_long_as_the_protocol_says() ->
     assert anchor_from_wire(anchor_to_wire(make_anchor(body, root_pair()))).body == body
     for more in (
         replace(body, names=(*names, ("de", "x"))),
-        replace(body, gateways=(*gateways, gateway_entry(name=GW2))),
+        replace(body, gateways=(*gateways, gateway_entry(name=GatewayName("gw16"), revoked=True))),
         replace(body, names=(("de", "x" * 257),)),
     ):
         with pytest.raises(AnchorError):

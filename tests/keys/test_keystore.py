@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.certificates import make_tls_leaf, make_tls_root
-from keys.encoding import decode, encode
+from keys.encoding import Value, decode, encode
 from keys.errors import CannotOpenError, EncodingError, KeyFileError, KeyFileProblem
 from keys.keystore import MAX_KEY_FILE_BYTES, KeyStore, PassphraseCost, TlsKeys
 from tests.keys.builders import BKA, DAY_MS, NOW, epoch_pair, node_pair, root_pair, witness_pair
@@ -198,6 +198,17 @@ def test_a_key_file_open_to_others_is_refused_at_start_and_when_read(store: KeyS
         store.load_witness()
 
 
+def test_what_the_system_does_not_let_us_read_is_told_as_such(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save_witness(witness_pair())
+
+    def denied(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("keys.keystore.os.open", denied)
+    with problem(KeyFileProblem.PERMISSIONS):
+        store.load_witness()
+
+
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o701, 0o710, 0o711, 0o777])
 def test_a_directory_open_to_others_is_refused(store: KeyStore, mode: int) -> None:
     store._directory.chmod(mode)
@@ -228,6 +239,19 @@ def test_a_link_that_lies_beside_the_keys_is_not_looked_through(store: KeyStore,
     (store._directory / "link").symlink_to(tmp_path / "open to all")
     (store._directory / "nowhere").symlink_to(tmp_path / "nowhere")
     reopened(store)
+
+
+def test_files_have_the_names_that_other_versions_look_for_and_what_a_crash_left_goes(store: KeyStore) -> None:
+    store.save_root(root_pair())
+    store.save_node_pair("a", node_pair())
+    store.save_witness(witness_pair())
+    store.save_epoch(3, epoch_pair())
+    save_tls(store, TLS)
+    store.tls_leaf_files()
+    (store._directory / "epoch-4.key.new").touch(mode=0o600)
+    reopened(store)
+    names = ["epoch-3.key", "master.key", "node-a.key", "root.key", "tls-leaf.pem", "tls.key", "witness.key"]
+    assert sorted(os.listdir(store._directory)) == names
 
 
 def test_no_descriptor_stays_open(store: KeyStore) -> None:
@@ -323,6 +347,36 @@ def test_a_cost_that_we_never_write_is_not_paid(store: KeyStore, cost: Any) -> N
     assert isinstance(fields, list)
     path.write_bytes(encode([*fields[:2], cost, *fields[3:]]))
     with problem(KeyFileProblem.FORMAT):
+        reopened(store)
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ([2**22, 64, 64], KeyFileProblem.PASSPHRASE),
+        ([2**22 + 1, 64, 64], KeyFileProblem.FORMAT),
+        ([2**22, 65, 64], KeyFileProblem.FORMAT),
+        ([2**22, 64, 65], KeyFileProblem.FORMAT),
+    ],
+)
+def test_the_highest_cost_that_is_paid_is_4_gib_64_passes_and_64_lanes(
+    store: KeyStore, cost: list[Value], expected: KeyFileProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Free:
+        """Argon2id for nothing."""
+
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def derive(self, text: bytes) -> bytes:
+            return bytes(32)
+
+    monkeypatch.setattr("keys.keystore.Argon2id", Free)
+    path = store._directory / "master.key"
+    fields = decode(path.read_bytes(), max_bytes=MAX_KEY_FILE_BYTES)
+    assert isinstance(fields, list)
+    path.write_bytes(encode([*fields[:2], cost, *fields[3:]]))
+    with problem(expected):
         reopened(store)
 
 
