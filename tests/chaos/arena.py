@@ -93,8 +93,8 @@ class Arena:
         finally:
             self._children.kill()
             if self._small_disk:
-                for agency in self._pair:
-                    subprocess.run(["umount", agency.disk], check=True)
+                for agency in self._pair:  # lazily: what was just killed may not have let go yet
+                    subprocess.run(["umount", "--lazy", agency.disk], check=True)
 
     def _now_ms(self) -> int:
         return time.time_ns() // 1_000_000 + self._deeds.clock_ms
@@ -147,7 +147,11 @@ class Arena:
         return post.accepted_until > self._now_ms()
 
     def _judge(self, outcomes: list[Outcome], problem: Violation | None, settled_s: float, seconds: float) -> Verdict:
-        violations = [Violation("behaviour", wrong) for outcome in outcomes for wrong in outcome.wrong]
+        violations = [
+            Violation("behaviour", f"fault {number}, {outcome.kind}: {wrong}")
+            for number, outcome in enumerate(outcomes)
+            for wrong in outcome.wrong
+        ]
         if problem is not None:
             violations.append(problem)
         heads = read_heads(self._place / "checkpoints")

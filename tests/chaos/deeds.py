@@ -176,7 +176,7 @@ class Deeds:
             status = victim.ended(EXITS_S)
             outcome.died += status is not None
             if status is None:
-                outcome.wrong.append(f"{victim.agency} goes on after its disk failed")
+                outcome.wrong.append(f"{victim.agency} outlives {outcome.notes[-1]}")
             elif failed and status <= 0:
                 outcome.wrong.append(f"{victim.agency} ended with {status} after its disk failed")
         else:

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,14 +97,13 @@ def _faulty(real: Callable[..., Any], where: Where, control: Control) -> Callabl
 
     def call(*arguments: Any, **named: Any) -> Any:
         action = control.strikes_at(where)
-        if action in (Action.KILL_BEFORE, Action.KILL_HALFWAY):
+        if action is Action.NONE:
+            return real(*arguments, **named)
+        if action in (Action.KILL_AFTER, Action.DONE_BUT_FAILED):
+            with suppress(OSError):  # it is done, even where there was nothing to do
+                real(*arguments, **named)
+        if action in (Action.KILL_BEFORE, Action.KILL_HALFWAY, Action.KILL_AFTER):
             die()
-        if action in (Action.NONE, Action.KILL_AFTER, Action.DONE_BUT_FAILED):
-            result = real(*arguments, **named)
-            if action is Action.KILL_AFTER:
-                die()
-            if action is Action.NONE:
-                return result
         full = action in (Action.FULL, Action.FULL_HALFWAY, Action.NO_GROWTH)
         raise OSError(errno.ENOSPC if full else errno.EIO, "a fault of the campaign")
 

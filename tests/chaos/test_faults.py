@@ -160,6 +160,19 @@ def test_the_countdown_counts_the_calls_that_are_meant(store: Store) -> None:
     assert [code == OK for code in said] == [True, True, True, False, False, True]
 
 
+@pytest.mark.parametrize("action", [Action.KILL_BEFORE, Action.KILL_AFTER])
+def test_a_process_dies_at_a_call_that_has_nothing_to_do(tmp_path: Path, action: Action) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from tests.chaos.disk import install\n"
+        "from tests.chaos.control import *\n"
+        "control = Control(Path(sys.argv[1])); install(control, Path(sys.argv[2]))\n"
+        "control.arm(Arm(Action[sys.argv[3]], Where.FILE_UNLINK)); Path(sys.argv[4]).unlink(missing_ok=True)"
+    )
+    places = (str(tmp_path / "control"), str(tmp_path), action.name, str(tmp_path / "nothing"))
+
+    assert subprocess.run([sys.executable, "-c", script, *places], check=False).returncode == -9
+
+
 @pytest.mark.parametrize(("action", "left"), [("KILL_BEFORE", b""), ("KILL_HALFWAY", b"on"), ("KILL_AFTER", b"once")])
 def test_a_process_dies_at_the_very_call(tmp_path: Path, action: str, left: bytes) -> None:
     script = (
