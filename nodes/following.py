@@ -169,7 +169,7 @@ class Following:
             tree["why"] = tree.get("why") or "new_fact"
             tree.setdefault("changed", diff(case.document, tree))
         if not recipients:
-            raise OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
+            raise _to_nobody(agencies_of(args.get("without")))
         tree.setdefault("status", case.headline.status)
         if args.get("explain"):
             message = self._complete(submission, case, role, revision)
@@ -289,6 +289,17 @@ def _check_renewal(tree: Document, case: _Case) -> None:
         "a renewal never shortens; nothing was posted",
         "to end it earlier: tocsin update, cancel or resolve",
         (Problem("/expires_at", "renew_shortens", f"the case runs until {end} already", end),),
+    )
+
+
+def _to_nobody(left_out: Sequence[AgencyId]) -> OperationError:
+    if not left_out:
+        return OperationError("usage", "this case was sent to nobody", "name recipients: --to AGENCY")
+    names = ", ".join(left_out)
+    return OperationError(
+        "usage",
+        f"nobody is left: {names} would be left out; nothing was posted",
+        f"let them have it (if suspended: tocsin peer resume {left_out[0]}) without --without, or add --to AGENCY",
     )
 
 

@@ -108,6 +108,23 @@ def test_nothing_is_attempted_at_a_suspended_peer(make_node: MakeNode) -> None:
     assert recipient["next_attempt_at"] is None
 
 
+def test_a_case_whose_only_recipient_is_suspended_says_how_it_is_moved_after_all(make_node: MakeNode) -> None:
+    bogota, berlin = make_node("ponal.co", "CO"), make_node("bka.de", "DE")
+    bogota.start()
+    bogota.trust(berlin)
+    case = bogota.post("bka.de")["case_id"]
+    bogota.ok("peer", "suspend", "bka.de")
+
+    barred = bogota.cli("cancel", case, "--reason", "duplicate").document["error"]
+    nobody = bogota.cli("note", case, "seen", "--without", "bka.de").document["error"]
+
+    assert (barred["code"], nobody["code"]) == ("peer_not_usable", "usage")
+    for way in ("tocsin peer resume bka.de", "--without bka.de"):
+        assert way in barred["hint"]
+    assert "bka.de" in nobody["message"]
+    assert "tocsin peer resume bka.de" in nobody["hint"]
+
+
 def test_a_message_whose_time_is_over_ends_as_expired_and_its_sender_is_told_what_to_do(
     pair: tuple[Node, Node],
 ) -> None:
