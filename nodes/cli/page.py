@@ -51,7 +51,7 @@ class _Run(NamedTuple):
     style: str
 
 
-_COMMAND = re.compile(r"\btocsin (?!-D )(?=[a-z-])")
+_COMMAND = re.compile(r"(?<![\w./-])tocsin (?!-D )(?=[a-z-])")  # the program, not the end of `card.tocsin`
 _WORD = re.compile(r"\S+\s*|\s+")
 
 

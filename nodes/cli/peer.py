@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from nodes.cli.client import Answer
-from nodes.cli.invocation import Invocation
+from nodes.cli.invocation import AnsweredError, Invocation
 from nodes.cli.views.peers import view_peer, view_peers
+from nodes.errors import OperationError
 
 
 @click.command
@@ -18,18 +21,30 @@ def add(invocation: Invocation, card: str, code: str | None) -> int:
     text = invocation.read_text(card, code="invalid_card")
     answer = invocation.ask("peer_add", {"card": text, "code": code})
     if code is None and answer.document.get("trust") == "pending" and invocation.can_ask:
-        answer = _typed_code(invocation, text, answer)
+        answer = _typed_code(invocation, card, text, answer)
     return invocation.show(answer, view_peer)
 
 
-def _typed_code(invocation: Invocation, card: str, pending: Answer) -> Answer:
+def _typed_code(invocation: Invocation, file: str, card: str, pending: Answer) -> Answer:
     agency = str(pending.document.get("agency", ""))
     invocation.say(agency, " is added, pending.")
     invocation.say(
         "Telephone ", agency, " at a number you already know. Ask for the safety code that its `tocsin card` prints."
     )
     typed = invocation.question("Type it here (Enter: later): ")
-    return invocation.ask("peer_add", {"card": card, "code": typed}) if typed else pending
+    if not typed:
+        return pending
+    try:
+        return invocation.ask("peer_add", {"card": card, "code": typed})
+    except AnsweredError as error:
+        if error.code != "safety_code_mismatch":
+            raise
+        raise OperationError(  # the node says that nothing was stored, of this second question; the first one was
+            "safety_code_mismatch",
+            f"this is not the safety code of the card; {agency} stays pending, and nothing goes to it",
+            f"compare it by phone, then: tocsin peer add {shlex.quote(file)} --code CODE; "
+            f"if it still differs, somebody may have changed the card: tocsin peer remove {agency}",
+        ) from error
 
 
 @click.command

@@ -389,6 +389,19 @@ def test_a_person_types_the_code_and_is_never_shown_it(
     assert "7KQ2" not in said.err
 
 
+def test_a_wrong_code_at_the_question_leaves_the_peer_pending_and_says_so(
+    node: RecordedNode, tocsin: Operator, card: str, person: list[str]
+) -> None:
+    wrong = {"v": 1, "error": {"code": "safety_code_mismatch", "message": "m", "hint": "h", "exit": 65, "problems": []}}
+    node.replies["peer_add"] = lambda arguments: Recorded(wrong, 65) if arguments["code"] else Recorded(PEER)
+    person.append("0000-0000-0000-0000-0000")
+    said = tocsin("peer", "add", card)
+    assert (said.exit, said.out) == (65, "")
+    assert "pending" in said.err.rpartition("error: ")[2]
+    for command in (f"{tocsin.program} peer add {card} --code CODE", f"{tocsin.program} peer remove {PEER['agency']}"):
+        assert command in said.err
+
+
 def test_without_a_code_the_peer_stays_pending_and_the_next_step_is_said(
     node: RecordedNode, tocsin: Operator, card: str, person: list[str]
 ) -> None:
