@@ -111,7 +111,8 @@ class PeerBook:
             raise OperationError(
                 "wrong_state", f"{peer.agency} is not confirmed yet", f"tocsin peer remove {peer.agency}"
             )
-        return await self._set(peer, Trust.SUSPENDED, args.get("reason"))
+        again = peer.row.reason if peer.trust is Trust.SUSPENDED else None
+        return await self._set(peer, Trust.SUSPENDED, args.get("reason") or again)  # why it was, until another is given
 
     async def resume(self, args: Document) -> Answer:
         """Trust again what was suspended. A pending peer needs its code."""

@@ -101,11 +101,14 @@ def test_nothing_is_attempted_at_a_suspended_peer(make_node: MakeNode) -> None:
     message = bogota.post("bka.de")["message_id"]
     waits_because(bogota, message, "bka.de", "unreachable")
 
-    bogota.ok("peer", "suspend", "bka.de")
+    bogota.ok("peer", "suspend", "bka.de", "--reason", "audit")
 
     waits_because(bogota, message, "bka.de", "peer_suspended")
     (recipient,) = bogota.ok("track", message)["recipients"]
     assert recipient["next_attempt_at"] is None
+    assert bogota.ok("peer", "suspend", "bka.de")["reason"] == "audit"
+    assert bogota.ok("peer", "suspend", "bka.de", "--reason", "stolen")["reason"] == "stolen"
+    assert bogota.ok("peer", "resume", "bka.de")["reason"] is None
 
 
 def test_a_case_whose_only_recipient_is_suspended_says_how_it_is_moved_after_all(make_node: MakeNode) -> None:
