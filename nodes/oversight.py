@@ -90,6 +90,7 @@ class Oversight:
         standing = self._standing()
         counts = {count.agency: count for count in await self._store.queue_counts()}
         inbound = await self._store.inbound_count()
+        listed = await self._reading.listed()
         used, free = await self._store.sizes()
         oldest = [count.oldest_at for count in counts.values() if count.oldest_at is not None]
         queued = {agency: count.queued for agency, count in counts.items()}
@@ -111,7 +112,11 @@ class Oversight:
                 "in_custody": sum(count.in_custody for count in counts.values()),
                 "oldest_at": timestamp(min(oldest, default=None)),
             },
-            "inbound": {"unopened": inbound.unopened, "undecided": inbound.undecided},
+            "inbound": {
+                "unopened": inbound.unopened,
+                "undecided": inbound.undecided,
+                "listed": None if listed is None else {"unopened": listed[0], "undecided": listed[1]},
+            },
             "peers": [
                 {
                     "agency": peer.agency,

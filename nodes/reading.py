@@ -32,6 +32,7 @@ ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
+COUNTED = 500  # messages received and not decided that `status` still looks into, one by one
 SENT_UNLESS_SAID = 100  # each of them costs a read of its own
 
 
@@ -288,6 +289,22 @@ class Reading:
             said = acks.get((row.sender, row.message_id), [])
             documents.append(_inbox_entry(row, headline, said, threads[row.case_tag]))
         return {"v": 1, "messages": documents}
+
+    async def listed(self) -> tuple[int, int] | None:
+        """(unopened, undecided) among what the inbox lists: neither superseded nor expired, which nobody can work off.
+        None when there is so much that counting would hold others up.
+        """
+        counted = await self._store.inbound_count()
+        if counted.undecided > COUNTED:
+            return None
+        entries = (await self.inbox(since=None, limit=None, unacknowledged=True))["messages"]
+        now = str(timestamp(self._clock()))
+        open_ = [
+            entry
+            for entry in entries
+            if not entry["decision"] and not entry["superseded_by"] and (entry["expires_at"] or now) >= now
+        ]
+        return sum(entry["opened_at"] is None for entry in open_), len(open_)
 
     async def sent(self, *, since: int | None, limit: int | None, waiting: bool) -> Document:
         """P of messages of ours, newest first. `waiting`: only those that somebody does not have yet, however old."""

@@ -30,7 +30,7 @@ def inbox(invocation: Invocation, unacknowledged: bool, all_: bool, since: str |
 
     def view(document: Document, page: Page) -> None:
         messages = document["messages"] if all_ else [entry for entry in document["messages"] if _is_live(entry)]
-        view_inbox({**document, "messages": messages}, page)
+        view_inbox({**document, "messages": messages}, page, narrowed=bool(since or limit))
         hidden = len(document["messages"]) - len(messages)
         if hidden:
             page.line(f"{hidden} superseded or expired not listed: --all")

@@ -198,6 +198,25 @@ def test_exercise_and_test_never_stand_among_what_is_actual() -> None:
     assert found == sorted(found)
 
 
+def test_a_narrowed_inbox_does_not_count_for_the_whole() -> None:
+    entries = [inbox_entry(1), inbox_entry(2, status="exercise"), inbox_entry(3, decision="accepted")]
+    whole, part = Page(None), Page(None)
+    view_inbox({"v": 1, "messages": entries}, whole)
+    view_inbox({"v": 1, "messages": entries}, part, narrowed=True)
+    assert whole.plain().rstrip().splitlines()[-1].startswith("2 not decided. Next: tocsin show 00000001")
+    assert part.plain().rstrip().splitlines()[-1].startswith("2 of those listed")
+
+
+def test_status_counts_what_the_inbox_lists() -> None:
+    document = copy.deepcopy(next(document for name, document in examples() if name == "status"))
+    document["inbound"] = {"unopened": 27, "undecided": 27, "listed": {"unopened": 0, "undecided": 0}}
+    text = page_of(view_status, document)
+    assert "27 not" not in text
+    assert "tocsin inbox" not in text
+    document["inbound"]["listed"] = None
+    assert "27 not decided" in page_of(view_status, document)
+
+
 def test_track_names_who_has_not_looked_and_what_to_do() -> None:
     document = posted(recipient("bka.de", "opened", officer="duty-07"), recipient("interpol.int", "stored"))
     check_document("post", document)

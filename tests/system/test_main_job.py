@@ -54,6 +54,8 @@ def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[N
 
     resolved = bogota.ok("resolve", case, "--outcome", "found_safe", "--wait", "30")
     assert resolved["recipients"][0]["state"] == "stored"
+    inbound = berlin.ok("status")["inbound"]
+    assert inbound == {"unopened": 2, "undecided": 2, "listed": {"unopened": 1, "undecided": 1}}  # the update is over
     thread = berlin.ok("show", case)
     check_document("case", thread)
     assert thread["state"] == "resolved"

@@ -11,8 +11,8 @@ URGENT = ("flash", "immediate")
 _STYLES = {"flash": ALARM, "immediate": CAUTION}
 
 
-def view_inbox(document: Document, page: Page) -> None:
-    """What was received: actual first, flash first in it, then newest first."""
+def view_inbox(document: Document, page: Page, *, narrowed: bool = False) -> None:
+    """What was received: actual first, flash first in it, then newest first. `narrowed`: there may be more."""
     messages = list(objects(document, "messages"))
     actual = [message for message in messages if text(message, "status") in ("", "actual")]
     if not messages:
@@ -23,11 +23,14 @@ def view_inbox(document: Document, page: Page) -> None:
         page.blank()
         page.banner(word(STATUSES, status).upper(), style=CAUTION)
         _listing([message for message in messages if text(message, "status") == status], page)
-    waiting = [message for message in actual if _open(message)]
+    waiting = [message for message in messages if _open(message)]
     if waiting:
-        first = min(waiting, key=lambda message: precedence_order(message.get("precedence")))
+        first = min(waiting, key=lambda message: (message not in actual, precedence_order(message.get("precedence"))))
         page.blank()
-        page.line(Ours(f"{len(waiting)} not decided. Next: tocsin show {short(text(first, 'message_id'))}"))
+        page.line(
+            f"{len(waiting)} of those listed not decided. " if narrowed else f"{len(waiting)} not decided. ",
+            Ours(f"Next: tocsin show {short(text(first, 'message_id'))}"),
+        )
 
 
 def view_arrival(document: Document, page: Page) -> bool:

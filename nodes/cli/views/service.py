@@ -23,10 +23,8 @@ def view_status(document: Document, page: Page) -> None:
         f", version {text(document, 'version')}",
     )
     _findings(document, page)
-    page.field(
-        "inbox",
-        f"{text(document, 'inbound', 'unopened')} not opened, {text(document, 'inbound', 'undecided')} not decided",
-    )
+    inbound = at(document, "inbound", "listed") or at(document, "inbound")
+    page.field("inbox", f"{text(inbound, 'unopened')} not opened, {text(inbound, 'undecided')} not decided")
     oldest = show_time(at(document, "outbound", "oldest_at"))
     custody = text(document, "outbound", "in_custody")
     page.field(
@@ -60,7 +58,7 @@ def view_status(document: Document, page: Page) -> None:
     if rows:
         page.blank()
         page.table(["  peer", "trust", "line", "last contact", "clock", "queued"], rows)
-    if text(document, "inbound", "undecided") not in ("", "0"):
+    if text(inbound, "undecided") not in ("", "0"):
         page.blank()
         page.line(Ours("Next: tocsin inbox --unacknowledged"))
 
