@@ -45,6 +45,12 @@ def export_root(directory: str, passphrase: str, output: Path) -> Document:
             raise OperationError("wrong_state", "the root is not on this machine", "it was exported before")
         if output.exists():
             raise OperationError("exists", f"{output} is there already", "name a new file")
+        if output.resolve().is_relative_to(layout.root.resolve()):
+            raise OperationError(
+                "usage",
+                f"{output} lies in the node's own directory: whoever takes the machine would take the root with it",
+                "name a file on a stick, for the safe",
+            )
         try:
             keystore.export_root(output, passphrase)
             read_back = KeyStore.load_exported_root(output, passphrase)

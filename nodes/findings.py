@@ -114,7 +114,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "root_online",
                 "warning",
                 "The agency's root key lies on this machine: whoever takes it can speak for the agency for years.",
-                "tocsin keys export-root -o FILE on a stick, and keep that in a safe",
+                "stop the node, then: tocsin keys export-root -o FILE (on a stick, for the safe); then start it again",
             )
         )
     if facts.epoch_keys_ahead < EPOCH_AHEAD_WARNING:
@@ -132,7 +132,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "no_notice_command",
                 "warning",
                 "Nobody is woken when a flash or immediate message arrives.",
-                "set [notice] command in node.toml, then: tocsin notice test",
+                "set [notice] command in node.toml and start the node again, then: tocsin notice test",
             )
         )
     if facts.notice_failing is not None:
@@ -141,7 +141,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "notice_failing",
                 "error",
                 f"The notice command fails ({facts.notice_failing}): perhaps nobody is woken.",
-                "mend [notice] command in node.toml, then: tocsin notice test",
+                "mend the command, or [notice] command in node.toml and start the node again; then: tocsin notice test",
             )
         )
     found.extend(

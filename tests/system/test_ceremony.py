@@ -17,6 +17,8 @@ def test_the_root_leaves_the_machine_and_signs_the_next_anchor_from_its_file(
     bogota.stop()
     root, card = tmp_path / "root", tmp_path / "card"
 
+    inside = bogota.cli("keys", "export-root", "-o", str(bogota.directory / "root.key"))
+    assert (inside.exit, inside.document["error"]["code"]) == (2, "usage")
     bogota.ok("keys", "export-root", "-o", str(root))
     again = bogota.cli("keys", "export-root", "-o", str(tmp_path / "other"))
     anchored = bogota.ok("keys", "anchor", "--root", str(root), "-o", str(card))

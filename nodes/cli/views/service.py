@@ -110,7 +110,9 @@ def view_keys(document: Document, page: Page) -> None:
     page.field("safety code", text(root, "safety_code"))
     page.field("anchor", f"serial {text(root, 'serial')}, valid until {show_time(at(root, 'expires_at'))}")
     if at(root, "online") is True:
-        page.field("root", Ours("ON THIS MACHINE. Next: tocsin keys export-root -o F"), style=CAUTION)
+        page.field(
+            "root", Ours("ON THIS MACHINE. Next: stop the node, then: tocsin keys export-root -o F"), style=CAUTION
+        )
     else:
         page.field("root", "off line")
     page.field("node key", text(node, "key_id"), f", changed {text(node, 'changes')} times, log ", text(node, "origin"))
@@ -136,7 +138,8 @@ def view_notice(document: Document, page: Page) -> None:
     page.line(
         "Next: see that somebody was woken"
         if well
-        else "Next: put [notice] command in node.toml right, then run this again"
+        else "Next: put [notice] command in node.toml right and start the node again, "
+        "for it reads that file at its start only; then run this again"
     )
 
 
