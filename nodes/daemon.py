@@ -346,6 +346,8 @@ class Daemon:
                 writer=self._writer,
                 clock=self._clock,
                 trust_changed=self._trust_changed,
+                end_line=self._end_line,
+                renewed=self._posting.renewed,
             ),
             oversight=oversight,
             evidence=EvidenceExport(self._identity, self._peers, self._store, self._ledger, self._vault),
@@ -388,11 +390,14 @@ class Daemon:
             peer.line.clear_failures()
             self._courier.serve(peer)
             return
-        await self._courier.drop(peer.agency)
-        await self._client.forget(peer.agency)
+        await self._end_line(peer.agency)
         peer.guard_passed = False
+
+    async def _end_line(self, agency: AgencyId) -> None:
+        await self._courier.drop(agency)
+        await self._client.forget(agency)
         if self._api is not None:
-            self._api.close_peer(peer.agency)
+            self._api.close_peer(agency)
 
     async def _wake_again(self) -> None:
         """Who is woken does not outlive a process; what nobody has opened does."""

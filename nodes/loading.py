@@ -6,23 +6,26 @@ Owns that translation. A store that contradicts its keys stops the start: nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 
 from exchange.checkpoint import Checkpoint, checkpoint_from_wire
 from exchange.entry import Profile, decode_entry
 from exchange.errors import ExchangeError
 from exchange.log import leaf_hash
 from exchange.proof import Proof, proof_from_wire, proof_to_wire
-from exchange.statement import add_key_change, build_agency_keys
+from exchange.statement import AgencyKeys, add_key_change, build_agency_keys
 from keys.anchor import Anchor, anchor_from_wire
 from keys.encoding import decode, encode, take_array
 from keys.epochs import PublishedKey
 from keys.errors import KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
+from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
 from nodes.identity import Identity, PublishedProfile
 from nodes.peers import Head, Peer, Peers
-from nodes.store.contract import KeyChangeRow, PeerHeadRow, PeerRow, PutMeta, Startup, Store
+from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
 
 MAX_STORED_BYTES = 4_194_304
 PROFILE_META = "own/profile"
@@ -57,7 +60,7 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         identity = Identity(
             agency=agency,
             anchors=anchors,
-            key_changes=_changes(agency, startup.key_changes),
+            key_changes=_changes(agency, agency, startup.key_changes),
             keystore=keystore,
             epoch_rows=[row for row in startup.epoch_keys if row.agency == agency],
         )
@@ -72,13 +75,17 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
 
 def opened_meta(proofs: Sequence[Proof], peer: AgencyId | None = None) -> PutMeta:
     """The row that keeps the proofs of opened generations: of the own log for the card, of a peer's for evidence."""
-    key = OPENED_META if peer is None else f"opened/{peer}"
+    key = OPENED_META if peer is None else _opened_key(peer)
     return PutMeta(key, encode([proof_to_wire(proof) for proof in proofs]))
+
+
+def _opened_key(peer: AgencyId) -> str:
+    return f"opened/{peer}"
 
 
 def _opened(startup: Startup, key: str, agency: AgencyId) -> list[Proof]:
     data = startup.meta.get(key)
-    if data is None:
+    if not data:
         return []
     return [proof_from_wire(value, agency) for value in take_array(decode(data, max_bytes=MAX_STORED_BYTES))]
 
@@ -86,27 +93,29 @@ def _opened(startup: Startup, key: str, agency: AgencyId) -> list[Proof]:
 async def load_peers(startup: Startup, store: Store) -> Peers:
     """All peers, pending and suspended ones too."""
     peers = Peers()
+    unreconciled = await store.unreconciled()
     for row in startup.peers:
-        try:
-            peers.put(await _load_peer(row, startup, store))
-        except (KeysError, ExchangeError) as error:
-            raise StoreCorruptError(f"the stored keys of {row.agency} do not verify") from error
+        peers.put(await load_peer(row, startup, store, unreconciled))
+    return peers
+
+
+async def load_peer(row: PeerRow, startup: Startup, store: Store, unreconciled: Sequence[PeerHeadRow]) -> Peer:
+    """One peer, as the store has it. Raises StoreCorruptError."""
+    try:
+        peer = await _load_keys(row, startup, store)
+        for head in unreconciled:
+            if head.agency == row.agency:
+                peer.cross(_head(head))
+    except (KeysError, ExchangeError) as error:
+        raise StoreCorruptError(f"the stored keys of {row.agency} do not verify") from error
     for (agency, generation), n in startup.counters.items():
-        peer = peers.get(agency)
-        if peer is not None:
+        if agency == row.agency:
             peer.next_number[generation] = n + 1
     for (agency, generation), n in startup.received.items():
-        peer = peers.get(agency)
-        if peer is not None:
+        if agency == row.agency:
             peer.highest_received[generation] = n
-    for unreconciled in await store.unreconciled():
-        peer = peers.get(unreconciled.agency)
-        if peer is not None:
-            head = _head(unreconciled)
-            peer.cross(head)
-    for peer in peers:
-        peer.conflicting = conflict_meta(peer.agency) in startup.meta
-    return peers
+    peer.conflicting = bool(startup.meta.get(conflict_meta(row.agency)))
+    return peer
 
 
 def conflict_meta(agency: AgencyId) -> str:
@@ -114,18 +123,9 @@ def conflict_meta(agency: AgencyId) -> str:
     return f"anchor_conflict/{agency}"
 
 
-async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:
-    anchors = [stored_anchor(anchor.anchor) for anchor in startup.anchors if anchor.agency == row.agency]
-    newest = stored_anchor(row.anchor)
-    # After `peer replace` the anchors of the old root stay for old evidence; only those of the pinned root speak now.
-    anchors = sorted((a for a in anchors if a.body.root == newest.body.root), key=lambda anchor: anchor.body.serial)
-    keys = build_agency_keys(anchors or [newest], ())
-    for change in _changes(row.agency, startup.key_changes):
-        try:
-            keys = add_key_change(keys, change)
-        except (KeysError, ExchangeError):
-            continue  # of a root that was replaced since: kept for old evidence, no key of today's
-    peer = Peer(row=row, keys=keys)
+async def _load_keys(row: PeerRow, startup: Startup, store: Store) -> Peer:
+    # After `peer replace` what spoke under the old root stays for old evidence, under a name of its own (former_name).
+    peer = Peer(row=row, keys=_keys(row.agency, row.agency, stored_anchor(row.anchor), startup))
     if row.profile is not None:
         proof = stored_proof(row.profile, row.agency)
         entry = decode_entry(proof.entry)
@@ -137,10 +137,63 @@ async def _load_peer(row: PeerRow, startup: Startup, store: Store) -> Peer:
         for key in startup.epoch_keys
         if key.agency == row.agency and key.destroyed_at is None
     }
-    peer.opened = _opened(startup, f"opened/{row.agency}", row.agency)
+    peer.opened = _opened(startup, _opened_key(row.agency), row.agency)
     for held in await store.held_heads(row.agency):
         peer.hold(_head(held))
     return peer
+
+
+def _keys(agency: AgencyId, lies_under: AgencyId, anchor: Anchor, startup: Startup) -> AgencyKeys:
+    """All keys known under the root of `anchor`. `lies_under` is the name that its key changes have in the store."""
+    known = [stored_anchor(row.anchor) for row in startup.anchors if row.agency == agency]
+    anchors = sorted((a for a in known if a.body.root == anchor.body.root), key=lambda a: a.body.serial)
+    keys = build_agency_keys(anchors or [anchor], ())
+    for change in _changes(agency, lies_under, startup.key_changes):
+        try:
+            keys = add_key_change(keys, change)
+        except (KeysError, ExchangeError):
+            continue  # a later anchor made it void: it was true, and says nothing any more
+    return keys
+
+
+# --- roots that a peer had before -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """An agency under one of its roots: the keys that speak, and the name under which its heads lie in the store."""
+
+    agency: AgencyId
+    lies_under: AgencyId
+    keys: AgencyKeys
+    opened: Sequence[Proof]
+
+
+def former_name(agency: AgencyId, root: RootPublicPair) -> AgencyId:
+    """Under which name the heads and key changes of an agency's former root lie in the store: no agency id holds a
+    slash. Under the agency's own name lies what is of its pinned root, and only that is used on the line.
+    """
+    return AgencyId(f"{agency}/{sha256(encode([root.ed25519, root.mldsa65])).hexdigest()[:32]}")
+
+
+def root_changed(agency: AgencyId, old: RootPublicPair, new: RootPublicPair, startup: Startup) -> list[Op]:
+    """Rows that put aside what was known under the old root, and take up again what was once known under the new."""
+    aside, again = former_name(agency, old), former_name(agency, new)
+    ops: list[Op] = [MoveKeys(agency, aside), MoveKeys(again, agency)]
+    for key_of in (_opened_key, conflict_meta):
+        ops.append(PutMeta(key_of(aside), startup.meta.get(key_of(agency), b"")))
+        ops.append(PutMeta(key_of(agency), startup.meta.get(key_of(again), b"")))
+    return ops
+
+
+def former_voices(agency: AgencyId, pinned: RootPublicPair, startup: Startup) -> list[Voice]:
+    """An agency under each root that it had before."""
+    anchors = [stored_anchor(row.anchor) for row in startup.anchors if row.agency == agency]
+    by_name = {former_name(agency, a.body.root): a for a in anchors if a.body.root != pinned}
+    return [
+        Voice(agency, name, _keys(agency, name, anchor, startup), _opened(startup, _opened_key(name), agency))
+        for name, anchor in by_name.items()
+    ]
 
 
 def _head(row: PeerHeadRow) -> Head:
@@ -148,8 +201,8 @@ def _head(row: PeerHeadRow) -> Head:
     return Head(GatewayName(row.gateway), row.generation, row.size, row.root, checkpoint, row.at)
 
 
-def _changes(agency: AgencyId, rows: Sequence[KeyChangeRow]) -> list[Proof]:
+def _changes(agency: AgencyId, lies_under: AgencyId, rows: Sequence[KeyChangeRow]) -> list[Proof]:
     mine = sorted(
-        (row for row in rows if row.agency == agency), key=lambda row: (row.gateway, row.generation, row.index)
+        (row for row in rows if row.agency == lies_under), key=lambda row: (row.gateway, row.generation, row.index)
     )
     return [stored_proof(row.proof, agency) for row in mine]

@@ -341,7 +341,11 @@ class Operations:
         for row in rows:
             await self._audit("disclosure", caller, row)
         document = {"v": 1, "message_id": None if len(rows) > 1 else format_uuid(rows[0].message_id)}
-        extra = {"file_base64": base64.b64encode(exported.data).decode(), "left_out": exported.left_out}
+        extra = {
+            "file_base64": base64.b64encode(exported.data).decode(),
+            "left_out": exported.left_out,
+            "other_root": exported.other_root,
+        }
         return Answer(document, extra=extra)
 
     async def _notice_test(self, caller: OperatorRow, args: Document) -> Answer:

@@ -6,7 +6,7 @@ A peer is trusted when somebody types the other side's safety code. On a mismatc
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from exchange.card import CardError, VerifiedCard, parse_card
@@ -19,14 +19,16 @@ from keys.encoding import encode
 from keys.errors import AnchorError, EncodingError, KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.safety_code import codes_equal, normalise_code, safety_code
+from keys.signing import RootPublicPair
 from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes.errors import OperationError
-from nodes.loading import conflict_meta
+from nodes.loading import conflict_meta, load_peer, root_changed
 from nodes.local_api import Answer, Document
 from nodes.peers import Head, Peer, Peers
 from nodes.reading import timestamp
 from nodes.store.contract import (
     AnchorRow,
+    DropBody,
     KeyChangeRow,
     Op,
     PeerHeadRow,
@@ -36,9 +38,15 @@ from nodes.store.contract import (
     PutMeta,
     PutPeer,
     PutPeerHead,
+    PutRecipient,
+    RecipientRow,
+    ReleaseDue,
     Store,
 )
 from nodes.writer import Change, Writer
+
+UNSEALED_AT_ONCE = 256
+UNSEALED_BYTES = 4_194_304
 
 
 class PeerBook:
@@ -53,13 +61,20 @@ class PeerBook:
         writer: Writer,
         clock: Callable[[], int],
         trust_changed: Callable[[Peer], Awaitable[None]],
+        end_line: Callable[[AgencyId], Awaitable[None]],
+        renewed: Callable[[RecipientRow], RecipientRow],
     ) -> None:
+        """`end_line` stops rounds with an agency and closes its connections; `renewed` is a queued message that is to
+        be sealed anew.
+        """
         self._own = own
         self._peers = peers
         self._store = store
         self._writer = writer
         self._clock = clock
         self._trust_changed = trust_changed
+        self._end_line = end_line
+        self._renewed = renewed
 
     async def add(self, args: Document) -> Answer:
         """`peer add CARD [--code]`: pending without a code, trusted with the right one."""
@@ -78,12 +93,12 @@ class PeerBook:
             if code
             else (peer.trust if peer is not None and peer.trust is not Trust.REMOVED else Trust.PENDING)
         )
-        fresh = peer is None or peer.trust is Trust.REMOVED
-        if peer is None or fresh:
-            peer = await self._keep(card, trust, None)
+        if peer is None:
+            peer = await self._begin(card, trust, None)
         else:
             async with peer.lock:
-                peer = await self._keep(card, trust, peer)
+                begins = peer.trust is Trust.REMOVED
+                peer = await (self._begin if begins else self._keep)(card, trust, peer)
         await self._trust_changed(peer)
         return Answer(await self.document(peer))
 
@@ -100,8 +115,13 @@ class PeerBook:
             raise OperationError("usage", "a new root needs the safety code", "ask them for it by phone: --code CODE")
         if card.keys.anchors[-1].body.root == old.anchor.body.root:
             raise OperationError("wrong_state", "the root is the same", "tocsin peer add CARD takes an update")
-        peer = await self._keep(card, Trust.TRUSTED, None)
-        await self._trust_changed(peer)
+        await self._end_line(agency)
+        peer = old
+        try:
+            async with old.lock:
+                peer = await self._begin(card, Trust.TRUSTED, old)
+        finally:
+            await self._trust_changed(peer)  # of the old root again, if the new one could not be kept
         return Answer(await self.document(peer))
 
     async def suspend(self, args: Document) -> Answer:
@@ -197,73 +217,82 @@ class PeerBook:
                 "call them: this must not happen; both are kept",
             ) from error
 
-    async def _keep(self, card: VerifiedCard, trust: Trust, peer: Peer | None) -> Peer:
+    async def _begin(self, card: VerifiedCard, trust: Trust, former: Peer | None) -> Peer:
+        """A relation that begins: with a new peer, one that was removed, or one that has another root."""
         now = self._clock()
         agency, anchor = card.keys.agency, card.keys.anchors[-1]
-        keys = card.keys if peer is None else _joined(peer, card)
-        profile = encode(proof_to_wire(card.card.profile))
-        confirmed = now if trust is Trust.TRUSTED else None
-        if peer is None:
-            row = PeerRow(
-                agency=agency,
-                trust=trust.value,
-                name=anchor.body.names[0][1],
-                country=anchor.body.country,
-                anchor=encode(anchor_to_wire(anchor)),
-                profile=profile,
-                added_at=now,
-                confirmed_at=confirmed,
-                last_contact_at=None,
-                clock_skew_ms=None,
-                reason=None,
+        if self._peers.get(agency) is not former:
+            raise OperationError(
+                "wrong_state", f"{agency} was changed by another command", "look again, then repeat it"
             )
-            peer = Peer(row=row, keys=card.keys)
+        row = PeerRow(
+            agency=agency,
+            trust=trust.value,
+            name=anchor.body.names[0][1],
+            country=anchor.body.country,
+            anchor=encode(anchor_to_wire(anchor)),
+            profile=encode(proof_to_wire(card.card.profile)),
+            added_at=now,
+            confirmed_at=now if trust is Trust.TRUSTED else None,
+            last_contact_at=None,
+            clock_skew_ms=None,
+            reason=None,
+        )
+        ops = [*_card_ops(card), _head_op(card, now), PutPeer(row)]
+        if former is None or former.anchor.body.root == anchor.body.root:
+            await self._writer.commit(Change.of(*ops))
         else:
-            row = replace(
-                peer.row,
-                trust=trust.value,
-                name=anchor.body.names[0][1],
-                country=anchor.body.country,
-                anchor=encode(anchor_to_wire(anchor)),
-                confirmed_at=peer.row.confirmed_at or confirmed,
-            )
-        ops: list[Op] = [PutAnchor(AnchorRow(agency, anchor.body.serial, row.anchor))]
+            await self._commit_new_root(former, anchor.body.root, ops)
+        # From the store, as at the next start: what is in memory and what a restart finds must not differ.
+        peer = await load_peer(row, await self._store.startup(), self._store, await self._store.unreconciled())
+        if former is not None:  # whoever waits for its lock holds rounds with one that is no more
+            former.row = replace(former.row, trust=Trust.REMOVED.value)
+        self._peers.put(peer)
+        return peer
+
+    async def _commit_new_root(self, former: Peer, root: RootPublicPair, ops: Sequence[Op]) -> None:
+        """The old root's heads and keys leave the line in the commit that brings the new root's. What is queued is
+        sealed anew: whoever has the old root's keys could open it, and the new root's node never.
+        """
+        agency = former.agency
+        former.replaced = True
+        try:
+            await self._writer.commit(Change.of(ReleaseDue(agency)))  # what waits for its next attempt is due, too
+            while due := await self._store.due(agency, self._clock(), frozenset(), UNSEALED_AT_ONCE, UNSEALED_BYTES):
+                unsealed: list[Op] = []
+                for recipient, outbound in due:
+                    unsealed += [PutRecipient(self._renewed(recipient)), DropBody(outbound.envelope_id)]
+                await self._writer.commit(Change.of(*unsealed))
+            startup = await self._store.startup()
+            moved = root_changed(agency, former.anchor.body.root, root, startup)
+            await self._writer.commit(Change.of(*moved, *ops))
+        except BaseException:
+            former.replaced = False
+            raise
+
+    async def _keep(self, card: VerifiedCard, trust: Trust, peer: Peer) -> Peer:
+        """What a card brings of a peer that is known already."""
+        now = self._clock()
+        anchor = card.keys.anchors[-1]
+        keys = _joined(peer, card)
+        row = replace(
+            peer.row,
+            trust=trust.value,
+            name=anchor.body.names[0][1],
+            country=anchor.body.country,
+            anchor=encode(anchor_to_wire(anchor)),
+            confirmed_at=peer.row.confirmed_at or (now if trust is Trust.TRUSTED else None),
+        )
         position = (card.card.profile.checkpoint.origin.generation, card.card.profile.index)
         takes_profile = peer.profile_position is None or position > peer.profile_position
         if takes_profile:
-            row = replace(row, profile=profile)
+            row = replace(row, profile=encode(proof_to_wire(card.card.profile)))
         head = card.head
         key = (GatewayName(head.origin.gateway), head.origin.generation)
+        ops = _card_ops(card)
         takes_head = key not in peer.heads
         if takes_head:
-            ops.append(
-                PutPeerHead(
-                    PeerHeadRow(
-                        agency=agency,
-                        gateway=key[0],
-                        generation=key[1],
-                        size=head.size,
-                        root=head.root,
-                        checkpoint=encode(checkpoint_to_wire(head)),
-                        from_size=None,
-                        nodes=b"",
-                        reconciled=True,
-                        at=now,
-                    )
-                )
-            )
-        ops.extend(
-            PutKeyChange(
-                KeyChangeRow(
-                    agency,
-                    proof.checkpoint.origin.gateway,
-                    proof.checkpoint.origin.generation,
-                    proof.index,
-                    encode(proof_to_wire(proof)),
-                )
-            )
-            for proof in card.card.key_changes
-        )
+            ops.append(_head_op(card, now))
         ops.append(PutPeer(row))
         await self._writer.commit(Change.of(*ops))
         peer.row, peer.keys = row, keys
@@ -271,7 +300,6 @@ class PeerBook:
             peer.profile, peer.profile_hash, peer.profile_position = card.profile, card.profile_hash, position
         if takes_head:
             peer.heads[key] = Head(key[0], key[1], head.size, head.root, head, now)
-        self._peers.put(peer)
         return peer
 
     async def _set(self, peer: Peer, trust: Trust, reason: object) -> Answer:
@@ -291,6 +319,36 @@ class PeerBook:
         if peer is None or peer.trust is Trust.REMOVED:
             raise OperationError("unknown_agency", f"{agency} is no peer of this node", "tocsin peer list shows them")
         return peer
+
+
+def _card_ops(card: VerifiedCard) -> list[Op]:
+    """Rows of a card's anchor and key changes."""
+    agency, anchor = card.keys.agency, card.keys.anchors[-1]
+    ops: list[Op] = [PutAnchor(AnchorRow(agency, anchor.body.serial, encode(anchor_to_wire(anchor))))]
+    for proof in card.card.key_changes:
+        origin = proof.checkpoint.origin
+        change = encode(proof_to_wire(proof))
+        ops.append(PutKeyChange(KeyChangeRow(agency, origin.gateway, origin.generation, proof.index, change)))
+    return ops
+
+
+def _head_op(card: VerifiedCard, now: int) -> PutPeerHead:
+    """The row of a card's head."""
+    head = card.head
+    return PutPeerHead(
+        PeerHeadRow(
+            agency=card.keys.agency,
+            gateway=head.origin.gateway,
+            generation=head.origin.generation,
+            size=head.size,
+            root=head.root,
+            checkpoint=encode(checkpoint_to_wire(head)),
+            from_size=None,
+            nodes=b"",
+            reconciled=True,
+            at=now,
+        )
+    )
 
 
 def _joined(peer: Peer, card: VerifiedCard) -> AgencyKeys:

@@ -102,6 +102,7 @@ class Peer:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     flash_waiting: bool = False
     unsealed: bool = True  # the store may hold messages to it that wait for its key: at first nobody has looked
+    replaced: bool = False  # it has another root from now on: nothing is sealed to a key of this one any more
     conflicting: bool = False  # it signed two anchors with one serial
     recovered_at: int = 0  # when it last asked to be sent again what it lost
     recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then
@@ -148,7 +149,7 @@ class Peer:
 
     def usable_key(self, now: int) -> PublishedKey | None:
         """The epoch key to seal to now; None before one was received."""
-        return choose_key(list(self.epoch_keys.values()), now)
+        return None if self.replaced else choose_key(list(self.epoch_keys.values()), now)
 
     def holds_sizes(self, generation: int) -> tuple[int, ...]:
         """Sizes of our log of that generation that it holds, as its last hello says."""

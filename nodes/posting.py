@@ -330,6 +330,8 @@ class Posting:
             )
 
         def ops(placed: Placed) -> list[Op]:
+            if peer.replaced:  # since it was sealed: whoever has the old root's keys could open it, the peer could not
+                return [PutRecipient(self.renewed(recipient))]
             return [
                 PutRecipient(replace(recipient, sealed=True)),
                 InsertOutbound(

@@ -50,6 +50,12 @@ def export(invocation: Invocation, id_: str, output: Path, with_content: bool) -
     left_out = answer.extra.get("left_out")
     if left_out:
         invocation.say(f"left out, because they carry text: {left_out} of the acks; --with-content takes them in")
+    other_root = answer.extra.get("other_root")
+    if other_root:
+        invocation.say(
+            f"left out, because an agency has another root since: {other_root} statements; a file holds one root of"
+            " each agency; give message ids one by one instead of the case"
+        )
     return invocation.show(Answer(document, answer.exit), view_exported)
 
 

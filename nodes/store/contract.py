@@ -392,6 +392,16 @@ class PutEpochKey:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveKeys:
+    """Heads and key changes that lie under `agency` lie under `to`, another name, from now on; epoch keys that lie
+    under `agency` are dropped. Where a row of the same identity lies under `to` already, that one stays.
+    """
+
+    agency: AgencyId
+    to: AgencyId
+
+
+@dataclass(frozen=True, slots=True)
 class PutAnchor:
     """Idempotent by the whole row: two anchors of one serial are both kept."""
 
@@ -456,6 +466,7 @@ Op: TypeAlias = (
     | PutPeerHead
     | PutKeyChange
     | PutEpochKey
+    | MoveKeys
     | PutAnchor
     | PutOperator
     | RemoveOperator

@@ -35,6 +35,7 @@ from nodes.store.contract import (
     MachineState,
     MessageRow,
     MoveInbound,
+    MoveKeys,
     MoveOutbound,
     OperatorRow,
     OutboundRow,
@@ -577,6 +578,21 @@ def _put_epoch_key(tables: _Tables, op: PutEpochKey) -> None:
     tables.epoch_keys[op.row.agency, op.row.number] = op.row
 
 
+def _move_keys(tables: _Tables, op: MoveKeys) -> None:
+    heads, changes = tables.peer_heads, tables.key_changes
+    tables.peer_heads = {}
+    for key, head in heads.items():  # in their old order, in which later ones are looked at
+        if key[0] != op.agency:
+            tables.peer_heads[key] = head
+        elif (op.to, *key[1:]) not in heads:
+            tables.peer_heads[(op.to, *key[1:])] = replace(head, agency=op.to)
+    tables.key_changes = {place: change for place, change in changes.items() if place[0] != op.agency}
+    for place, change in changes.items():
+        if place[0] == op.agency:
+            tables.key_changes.setdefault((op.to, *place[1:]), replace(change, agency=op.to))
+    tables.epoch_keys = {number: row for number, row in tables.epoch_keys.items() if number[0] != op.agency}
+
+
 def _put_anchor(tables: _Tables, op: PutAnchor) -> None:
     tables.anchors.setdefault(op.row)
 
@@ -619,6 +635,7 @@ _EXECUTE: dict[type[Any], Callable[[_Tables, Any], None]] = {
     PutPeerHead: _put_peer_head,
     PutKeyChange: _put_key_change,
     PutEpochKey: _put_epoch_key,
+    MoveKeys: _move_keys,
     PutAnchor: _put_anchor,
     PutOperator: _put_operator,
     RemoveOperator: _remove_operator,

@@ -24,6 +24,7 @@ from nodes.store.contract import (
     InsertOutbound,
     LogAppend,
     MoveInbound,
+    MoveKeys,
     MoveOutbound,
     Op,
     PutAnchor,
@@ -422,6 +423,15 @@ def _put_epoch_keys(connection: sqlite3.Connection, ops: Sequence[PutEpochKey]) 
     )
 
 
+def _move_keys(connection: sqlite3.Connection, ops: Sequence[MoveKeys]) -> None:
+    for op in ops:
+        connection.execute("UPDATE OR IGNORE peer_head SET agency = ? WHERE agency = ?", (op.to, op.agency))
+        connection.execute("DELETE FROM peer_head WHERE agency = ?", (op.agency,))
+        connection.execute("UPDATE OR IGNORE key_change SET agency = ? WHERE agency = ?", (op.to, op.agency))
+        connection.execute("DELETE FROM key_change WHERE agency = ?", (op.agency,))
+        connection.execute("DELETE FROM epoch_key WHERE agency = ?", (op.agency,))
+
+
 def _put_anchors(connection: sqlite3.Connection, ops: Sequence[PutAnchor]) -> None:
     connection.executemany(
         "INSERT INTO anchor (agency, serial, anchor) SELECT ?1, ?2, ?3"
@@ -479,9 +489,12 @@ _LANES: tuple[dict[type[Any], Callable[[sqlite3.Connection, Any], None]], ...] =
     {PutStatement: _put_statements},
     {InsertInbound: _insert_inbound, MoveInbound: _move_inbound},
     {PutPeer: _put_peers, TouchPeer: _touch_peers},
-    {PutPeerHead: _put_peer_heads},
-    {PutKeyChange: _put_key_changes},
-    {PutEpochKey: _put_epoch_keys},
+    {
+        PutPeerHead: _put_peer_heads,
+        PutKeyChange: _put_key_changes,
+        PutEpochKey: _put_epoch_keys,
+        MoveKeys: _move_keys,
+    },
     {PutAnchor: _put_anchors},
     {PutOperator: _put_operators, RemoveOperator: _remove_operators},
     {PutDraft: _put_drafts, RemoveDraft: _remove_drafts},

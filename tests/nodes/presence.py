@@ -248,7 +248,12 @@ class RunningNode:
             writer=self.writer,
             clock=clock,
             trust_changed=self._trust_changed,
+            end_line=self._end_line,
+            renewed=posting.renewed,
         )
+
+    async def _end_line(self, _: AgencyId) -> None:
+        """No connection stays open between two rounds of this line."""
 
     async def _trust_changed(self, peer: Peer) -> None:
         if peer.trust is Trust.TRUSTED:

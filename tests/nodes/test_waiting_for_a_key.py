@@ -13,13 +13,22 @@ import pytest_asyncio
 
 from exchange.checkpoint import sign_checkpoint
 from keys.epochs import PublishedKey
-from keys.ids import MessageId
+from keys.ids import AgencyId, MessageId
 from keys.randomness import new_envelope_id, random_bytes
 from keys.sealing import AtRestKey, EpochKeyPair
 from nodes.identity import Identity
 from nodes.peers import Peer, Peers
 from nodes.posting import Posting, Prepared
-from nodes.store.contract import Direction, InsertMessage, MachineState, PeerRow, PutPeer, PutRecipient, RecipientRow
+from nodes.store.contract import (
+    Direction,
+    InsertMessage,
+    MachineState,
+    MessageRow,
+    PeerRow,
+    PutPeer,
+    PutRecipient,
+    RecipientRow,
+)
 from nodes.store.memory import MemoryStore
 from nodes.vault import StoredHeadline, Vault
 from nodes.writer import Change, OwnLogState, Writer
@@ -129,3 +138,22 @@ async def test_a_new_process_looks_for_what_waits(world: World) -> None:
     await world.posting.seal_waiting(restarted)
     assert await world.due() == 1
     assert not restarted.unsealed
+
+
+async def test_what_was_sealed_to_a_root_that_is_replaced_before_it_is_durable_is_sealed_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.posting.commit([world.prepared()])
+    world.key_comes()
+    first = (await world.store.unsealed(world.peer.agency, 1))[0].envelope_id
+    message = world.store.message
+
+    async def replaced_now(sender: AgencyId, message_id: MessageId) -> MessageRow | None:
+        world.peer.replaced = True
+        return await message(sender, message_id)
+
+    monkeypatch.setattr(world.store, "message", replaced_now)
+    await world.posting.seal_waiting(world.peer)
+    assert await world.due() == 0
+    (waiting,) = await world.store.unsealed(world.peer.agency, 2)
+    assert waiting.envelope_id != first  # one id never names two envelopes

@@ -20,6 +20,7 @@ from nodes.store.contract import (
     KeyChangeRow,
     LogState,
     MachineState,
+    MoveKeys,
     Op,
     OperatorRow,
     PutAnchor,
@@ -131,6 +132,33 @@ async def test_the_first_proof_of_a_key_change_stays(store: Store) -> None:
     row = KeyChangeRow(PEER, "gw1", 1, 9, b"proof")
     await store.commit(batch(PutKeyChange(row), PutKeyChange(replace(row, proof=b"other"))))
     assert (await store.startup()).key_changes == (row,)
+
+
+async def test_keys_that_are_moved_lie_under_the_other_name_alone_and_what_lay_there_stays(store: Store) -> None:
+    former = AgencyId(f"{PEER}/former")
+    change = KeyChangeRow(PEER, "gw1", 1, 9, b"proof")
+    there = peer_head(2, agency=former, at=1)
+    await store.commit(
+        batch(
+            PutPeerHead(there),
+            *(PutPeerHead(peer_head(size)) for size in (1, 2)),
+            PutPeerHead(peer_head(3, reconciled=False)),
+            PutPeerHead(peer_head(1, agency=OTHER)),
+            PutKeyChange(change),
+            PutEpochKey(epoch_key(1)),
+            MoveKeys(PEER, former),
+            PutPeerHead(peer_head(1, root=b"n" * 32)),
+            PutKeyChange(replace(change, proof=b"of the new root")),
+            PutEpochKey(epoch_key(2)),
+        )
+    )
+    start = await store.startup()
+    assert await store.held_heads(PEER) == [peer_head(1, root=b"n" * 32)]
+    assert await store.head_chain(former, "gw1", 1, 0) == [peer_head(1, agency=former), there]
+    assert await store.unreconciled() == [peer_head(3, agency=former, reconciled=False)]
+    assert await store.held_heads(OTHER) == [peer_head(1, agency=OTHER)]
+    assert set(start.key_changes) == {replace(change, proof=b"of the new root"), replace(change, agency=former)}
+    assert start.epoch_keys == (epoch_key(2),)
 
 
 async def test_contact_is_noted_only_of_known_peers(store: Store) -> None:

@@ -27,6 +27,7 @@ from nodes.store.contract import (
     KeyChangeRow,
     LogAppend,
     MachineState,
+    MoveKeys,
     Op,
     OperatorRow,
     PutAnchor,
@@ -73,6 +74,7 @@ LOGS = ("gw1/1", "gw1/2", "audit/1")
 numbers = st.sampled_from(NUMBERS)
 times = st.sampled_from(TIMES)
 agencies = st.sampled_from([PEER, OTHER])
+FORMER = AgencyId(f"{PEER}/former")
 everybody = st.sampled_from([OURS, PEER, OTHER])
 anything = st.binary(max_size=3)
 flags = st.booleans()
@@ -181,6 +183,7 @@ operations: st.SearchStrategy[Op] = st.one_of(
     rows(
         PutEpochKey, row=rows(epoch_key, number=numbers, agency=agencies, use_from=times, destroyed_at=nothing | times)
     ),
+    st.sampled_from([MoveKeys(PEER, FORMER), MoveKeys(FORMER, PEER)]),
     rows(PutAnchor, row=rows(AnchorRow, agency=agencies, serial=numbers, anchor=anything)),
     rows(
         PutOperator,
@@ -233,7 +236,7 @@ async def everything(store: Store) -> dict[str, Any]:
         answers[f"draft {key!r}"] = await store.draft(key)
     for sender in (OURS, PEER, OTHER):
         answers[f"acks {sender}"] = await store.acks(sender, messages)
-    for agency in (PEER, OTHER):
+    for agency in (PEER, OTHER, FORMER):
         answers |= {f"{name} {agency}": answer for name, answer in (await about(store, agency)).items()}
     return answers
 
