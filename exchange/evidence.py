@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 
 from exchange.card import MAX_KEY_CHANGES, VerifiedCard
@@ -86,11 +86,17 @@ class ClaimKind(StrEnum):
     ACTIONED = "actioned"
 
 
+_ORDER: Mapping[ClaimKind, int] = {
+    kind: place for place, kind in enumerate(ClaimKind)
+}  # of one moment, what came first
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """That `agency` made this claim at `at` (ms, by its own clock or its officer's), about an envelope.
 
-    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell.
+    Of an ack, `envelope_id` is the envelope that carried it. `at` is None where only a statement would tell. Message,
+    its kind and the officer of an ack are what content on show says; None where none is.
     """
 
     claim: ClaimKind
@@ -99,6 +105,9 @@ class Claim:
     result: Verdict
     reason: EvidenceProblem | None
     envelope_id: EnvelopeId
+    message_id: MessageId | None = None
+    kind: str | None = None
+    officer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,13 @@ def verify_evidence(
     judge = _Judge(file, parties, extra_cards, frozenset(a for a, found in trust.items() if found is _Trust.TRUSTED))
     claims = sorted(
         (_with_trust(claim, trust.get(claim.agency, _Trust.UNKNOWN), require_trust) for claim in judge.claims()),
-        key=lambda claim: (claim.at is None, claim.at or 0, claim.claim, claim.agency, claim.envelope_id),
+        key=lambda claim: (
+            claim.at is None,
+            claim.at or 0,
+            _ORDER[claim.claim],
+            claim.agency,
+            claim.envelope_id,
+        ),
     )
     return EvidenceReport(
         verdict=_verdict(claims),
@@ -208,7 +223,7 @@ def _with_trust(claim: Claim, trust: _Trust, require_trust: bool) -> Claim:
 
 
 def _found(claim: Claim, result: Verdict, reason: EvidenceProblem | None) -> Claim:
-    return Claim(claim.claim, claim.agency, claim.at, result, reason, claim.envelope_id)
+    return replace(claim, result=result, reason=reason)
 
 
 # --- who speaks -------------------------------------------------------------------------------------------------------
@@ -320,6 +335,7 @@ class _Shown:
     content: OpenedContent
     ack: Ack | None
     case_id: str | None
+    kind: str | None
 
 
 class _Judge:
@@ -495,7 +511,7 @@ class _Judge:
             kind, at = ClaimKind(shown.ack.level), at if shown.ack.at is None else shown.ack.at
             if result is Verdict.PROVED:
                 result, reason = self._judge_ack(shown, shown.ack)
-        return Claim(kind, said.agency, at, result, reason, said.entry.envelope_id)
+        return self._about(Claim(kind, said.agency, at, result, reason, said.entry.envelope_id), shown)
 
     def _missing(self, identity: _Envelope) -> Claim:
         """An envelope that nobody is shown to have issued."""
@@ -503,7 +519,18 @@ class _Judge:
         facts = self._envelopes[identity][0].facts
         shown = self._shown.get(facts.envelope_hash)
         kind = ClaimKind.ISSUED if shown is None or shown.ack is None else ClaimKind(shown.ack.level)
-        return Claim(kind, sender, None, Verdict.NOT_PROVED, EvidenceProblem.STATEMENT_MISSING, envelope_id)
+        missing = EvidenceProblem.STATEMENT_MISSING
+        return self._about(Claim(kind, sender, None, Verdict.NOT_PROVED, missing, envelope_id), shown)
+
+    def _about(self, claim: Claim, shown: _Shown | None) -> Claim:
+        """The claim with the message that it is about, as far as content on show tells."""
+        if shown is None:
+            return claim
+        if shown.ack is None:
+            return replace(claim, message_id=shown.content.message_id, kind=shown.kind)
+        named = shown.ack.message_id
+        kinds = (one.kind for one in self._shown.values() if one.ack is None and one.content.message_id == named)
+        return replace(claim, message_id=named, kind=next(kinds, None), officer=shown.ack.officer)
 
     def _judge(self, said: _Said) -> tuple[Verdict, EvidenceProblem | None]:
         verified = said.verified
@@ -587,4 +614,4 @@ def _open_content(envelope: ParsedEnvelope, item: ContentItem) -> _Shown | None:
     except RefusalError:
         return None
     saying = read_saying(content.content)
-    return _Shown(envelope.facts, content, saying.ack, saying.case_id)
+    return _Shown(envelope.facts, content, saying.ack, saying.case_id, saying.kind)

@@ -18,6 +18,7 @@ from keys.ids import MessageId, parse_uuid
 ACK_KIND: Final = "ack"
 ACK_LEVELS: Final = frozenset({"opened", "accepted", "rejected", "actioned"})
 _MAX_CASE_ID: Final = 256
+_MAX_WORD: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Ack:
     level: str
     at: int | None
     """When, in ms, by the officer's clock; None if it is not told in a form that can be read."""
+    officer: str | None = None
 
     def names(self, content: bytes) -> bool:
         """Whether the ack is about exactly these message bytes."""
@@ -41,6 +43,7 @@ class Saying:
 
     ack: Ack | None = None
     case_id: str | None = None
+    kind: str | None = None
 
 
 def read_saying(content: bytes) -> Saying:
@@ -48,10 +51,11 @@ def read_saying(content: bytes) -> Saying:
     document = _read_object(content)
     if document is None:
         return Saying()
-    case_id = document.get("case_id")
+    kind = document.get("kind")
     return Saying(
-        ack=_read_ack(document) if document.get("kind") == ACK_KIND else None,
-        case_id=case_id if _is_case_id(case_id) else None,
+        ack=_read_ack(document) if kind == ACK_KIND else None,
+        case_id=_word(document.get("case_id"), _MAX_CASE_ID),
+        kind=_word(kind, _MAX_WORD),
     )
 
 
@@ -86,7 +90,13 @@ def _read_ack(document: dict[str, Any]) -> Ack | None:
         return None
     try:
         content_sha256 = bytes.fromhex(digest)
-        return Ack(MessageId(parse_uuid(message_id)), content_sha256, level, _read_time(body.get("at")))
+        return Ack(
+            MessageId(parse_uuid(message_id)),
+            content_sha256,
+            level,
+            _read_time(body.get("at")),
+            _word(body.get("officer"), _MAX_WORD),
+        )
     except (ValueError, EncodingError):
         return None
 
@@ -104,6 +114,6 @@ def _read_time(value: object) -> int | None:
     return milliseconds if milliseconds >= 0 else None
 
 
-def _is_case_id(value: object) -> bool:
-    """Text that can be written again: JSON may hold lone surrogates, which no output can."""
-    return isinstance(value, str) and 0 < len(value) <= _MAX_CASE_ID and value.isprintable()
+def _word(value: object, longest: int) -> str | None:
+    """Text that can be written again, else None: JSON may hold lone surrogates, which no output can."""
+    return value if isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() else None

@@ -32,6 +32,7 @@ ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
+LEVELS = ("custody", "stored", "opened", "accepted", "rejected", "actioned", "refused", "erased")  # of one moment
 COUNTED = 500  # messages received and not decided that `status` still looks into, one by one
 SENT_UNLESS_SAID = 100  # each of them costs a read of its own
 
@@ -191,7 +192,7 @@ class Reading:
             }
             for ack, body in acks
         ]
-        receipts.sort(key=lambda receipt: str(receipt["at"]))
+        receipts.sort(key=lambda receipt: (str(receipt["at"]), LEVELS.index(str(receipt["level"]))))
         waiting = state in (State.QUEUED, State.IN_CUSTODY)
         reason = self.waiting_reason(row) if waiting else (row.reason if state is State.REFUSED else None)
         return {

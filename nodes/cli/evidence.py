@@ -134,6 +134,9 @@ def _document(file: str, report: EvidenceReport) -> Document:
                 "result": claim.result.value,
                 "reason": None if claim.reason is None else claim.reason.value,
                 "envelope_id": format_uuid(claim.envelope_id),
+                "message_id": None if claim.message_id is None else format_uuid(claim.message_id),
+                "kind": claim.kind,
+                "officer": claim.officer,
             }
             for claim in report.claims
         ],

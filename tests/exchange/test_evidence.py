@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 
@@ -177,6 +178,20 @@ def test_issued_stored_and_accepted_are_proved_with_what_was_said() -> None:
     accepted = report.claims[-1]
     assert (accepted.at, accepted.envelope_id) == (1_795_486_400_000, story().ack.header.envelope_id)
     assert report.claims[0].at == NOW + 3
+    assert [(one.message_id, one.kind) for one in report.claims] == [(MESSAGE, "alert")] * 3
+
+
+def test_a_decision_names_its_officer() -> None:
+    report = make_story(ack_bytes(officer="duty-07")).file().report()
+    assert {one.claim: one.officer for one in report.claims} == {"issued": None, "stored": None, "accepted": "duty-07"}
+
+
+def test_of_one_moment_what_came_first_stands_first() -> None:
+    (issued,) = [one for one in story().file().report().claims if one.claim == "issued"]
+    assert issued.at is not None
+    same = datetime.fromtimestamp(issued.at / 1000, UTC).isoformat(timespec="milliseconds")
+    report = make_story(ack_bytes(at=same)).file().report()
+    assert [one.claim for one in report.claims if one.at == issued.at] == ["issued", "accepted"]
 
 
 def test_a_file_with_more_key_changes_than_an_agency_can_have_is_refused_before_any_is_tried() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
 from nodes.cli.times import show_size, show_time
-from nodes.cli.views.fields import Document, objects, text
+from nodes.cli.views.fields import Document, objects, short, text
 from nodes.cli.words import LEVELS, word
 
 _VERDICTS = {
@@ -46,12 +46,20 @@ def view_verified(document: Document, page: Page) -> None:
             (
                 [
                     ("  ", word(LEVELS, claim.get("claim"))),
-                    text(claim, "agency"),
+                    _about(claim),
+                    [text(claim, "agency"), f" {text(claim, 'officer')}" if claim.get("officer") else ""],
                     show_time(claim.get("at")),
                     [Styled(result.lower(), claim_style), f" ({reason})" if reason else ""],
                 ],
                 "",
             )
         )
-    page.table(["  claim", "by", "at", "result"], rows)
+    page.table(["  claim", "of", "by", "at", "result"], rows)
     page.line("Checked with the keys in the file itself, not with any server.", style=QUIET)
+
+
+def _about(claim: Document) -> str:
+    """Which message a claim is about: `alert 567890ab`, or its envelope where the file shows no content."""
+    if claim.get("message_id"):
+        return f"{text(claim, 'kind') or 'message'} {short(text(claim, 'message_id'))}"
+    return f"envelope {short(text(claim, 'envelope_id'))}" if claim.get("envelope_id") else ""
