@@ -58,9 +58,11 @@ class PeerLimits:
 
     listening: ConnectionLimits = field(default_factory=ConnectionLimits)
     connections_per_peer: int = 16
+    unserved_per_peer: int = 4  # connections on which an agency hears only that it is not trusted, or has too many
     rounds_per_peer: int = 4
     round_memory_bytes: int = 64 * 1_048_576
     first_request_s: float = 10.0  # from the handshake to the end of the first header
+    unserved_first_request_s: float = 1.0  # the same on a connection that is only answered a refusal
     body_s: float = 30.0
     slowest_bytes_per_s: int = 4_096  # a body may take body_s and its size over this: rural lines are slow
     answer_s: float = 30.0  # and its size over slowest_bytes_per_s
@@ -110,9 +112,10 @@ class PeerApi:
         self._on_fatal = on_fatal
         self._server = web.Server(self._handle, request_factory=_make_request)
         self._listener = PeerListener(
-            self._make_connection, self._open_connections, roots.front, metrics, self._limits.listening
+            self._make_connection, self._places_taken, roots.front, metrics, self._limits.listening
         )
         self._connections: defaultdict[AgencyId, set[_Connection]] = defaultdict(set)
+        self._unserved = Counter[AgencyId]()  # of the connections, those that only a refusal awaits
         self._rounds = Counter[AgencyId]()
         self._memory = 0
         self._work: set[asyncio.Task[bytes]] = set()
@@ -150,16 +153,34 @@ class PeerApi:
     def _open_connections(self) -> int:
         return sum(map(len, self._connections.values()))
 
-    def opened(self, connection: _Connection) -> None:
-        """A connection is up; find out whose it is."""
-        connection.agency = self._roots.identify(connection.leaf)
-        if connection.agency is None:  # its root left the set during the handshake
+    def _places_taken(self) -> tuple[int, int]:
+        unserved = self._unserved.total()
+        return self._open_connections() - unserved, unserved
+
+    def opened(self, connection: _Connection) -> float:
+        """A connection is up; find out whose it is. Returns for how many seconds its first request is waited for."""
+        agency = self._roots.identify(connection.leaf)
+        if agency is None:  # its root left the set during the handshake
             connection.abort()
-            return
-        siblings = self._connections[connection.agency]
-        connection.surplus = len(siblings) >= self._limits.connections_per_peer
-        siblings.add(connection)
+            return 0
+        siblings = self._connections.get(agency, set())
+        surplus = len(siblings) - self._unserved[agency] >= self._limits.connections_per_peer
+        unserved = surplus or not self._admit_peer(agency)
+        if unserved and self._unserved[agency] >= self._limits.unserved_per_peer:
+            self._metrics.connections_refused.add("unserved")
+            connection.abort()
+            return 0
+        connection.agency, connection.surplus, connection.unserved = agency, surplus, unserved
+        self._connections[agency].add(connection)
+        self._unserved[agency] += unserved
         self._metrics.peer_connections.set(self._open_connections())
+        return self._limits.unserved_first_request_s if unserved else self._limits.first_request_s
+
+    def _serve(self, connection: _Connection, agency: AgencyId) -> None:
+        """It counts as served from now on: the agency came to be trusted after the connection was opened."""
+        if connection.unserved:
+            connection.unserved = False
+            self._unserved[agency] -= 1
 
     def lost(self, connection: _Connection) -> None:
         """A connection has ended."""
@@ -167,8 +188,10 @@ class PeerApi:
             return
         siblings = self._connections[connection.agency]
         siblings.discard(connection)
+        self._unserved[connection.agency] -= connection.unserved
         if not siblings:
             del self._connections[connection.agency]
+            del self._unserved[connection.agency]
         self._metrics.peer_connections.set(self._open_connections())
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -227,6 +250,7 @@ class PeerApi:
             raise _FormError(403, RefusalCode.NOT_TRUSTED, hang_up=True)
         if connection.surplus:
             raise _FormError(429, RefusalCode.RATE_LIMITED, hang_up=True)
+        self._serve(connection, agency)
         return agency
 
     async def _read(
@@ -314,7 +338,6 @@ class _Connection(RequestHandler):
         "_api",
         "_busy",
         "_deadline",
-        "_first_request_s",
         "_patience",
         "agency",
         "ended",
@@ -322,6 +345,7 @@ class _Connection(RequestHandler):
         "leaf",
         "retired",
         "surplus",
+        "unserved",
     )
 
     def __init__(self, api: PeerApi, server: web.Server, limits: PeerLimits) -> None:
@@ -340,7 +364,6 @@ class _Connection(RequestHandler):
         self._api = api
         self._busy = False
         self._deadline: asyncio.Timeout | None = None
-        self._first_request_s = limits.first_request_s
         self._patience: asyncio.TimerHandle | None = None
         self.agency: AgencyId | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
@@ -348,13 +371,13 @@ class _Connection(RequestHandler):
         self.leaf = b""
         self.retired = False
         self.surplus = False
+        self.unserved = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.leaf = transport.get_extra_info("ssl_object").getpeercert(True)
         # aiohttp watches the silence between requests; before the first, only this does.
-        self._patience = self._loop.call_later(self._first_request_s, self.abort)
-        self._api.opened(self)
+        self._patience = self._loop.call_later(self._api.opened(self), self.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_waiting()

@@ -48,14 +48,16 @@ class PeerListener:
     def __init__(
         self,
         make_protocol: Callable[[], asyncio.Protocol],
-        open_connections: Callable[[], int],
+        places_taken: Callable[[], tuple[int, int]],
         context: ssl.SSLContext,
         metrics: Metrics,
         limits: ConnectionLimits,
     ) -> None:
-        """`open_connections` says how many of the protocols made are still connected."""
+        """`places_taken` says how many of the protocols made are still connected: with peers that are served, and with
+        others.
+        """
         self._make_protocol = make_protocol
-        self._open_connections = open_connections
+        self._places_taken = places_taken
         self._context = context
         self._metrics = metrics
         self._limits = limits
@@ -126,8 +128,10 @@ class PeerListener:
             return "address"
         if self._calls_too_often(network_of(address)):
             return "rate"
-        # Half of all is kept for those who have shown who they are.
-        if pending >= self._limits.connections // 2 or pending + self._open_connections() >= self._limits.connections:
+        # Half of all is kept for those who have shown who they are and are served.
+        served, unserved = self._places_taken()
+        others = pending + unserved
+        if others >= self._limits.connections // 2 or served + others >= self._limits.connections:
             return "connections"
         return None
 

@@ -546,6 +546,61 @@ async def test_connections_beyond_a_peer_s_share_are_told_so(listening: Listenin
     assert (await first.post(b"2")).status == 200
 
 
+@pytest.mark.parametrize("suspended", [True, False], ids=["suspended", "beyond its share"])
+async def test_who_is_not_served_holds_a_few_connections_and_takes_no_place_of_those_who_are(
+    suspended: bool, listening: Listening, ponal: Agency, agencies: Callable[[str], Agency]
+) -> None:
+    other = agencies("met.uk")
+    listening.peers.append(other)
+    listening.trusted.add(other.id)
+    if suspended:
+        listening.trusted.discard(ponal.id)
+    limits = PeerLimits(connections_per_peer=1, unserved_per_peer=2, listening=ConnectionLimits(connections=8))
+    await listening.start(limits)
+    served = 0 if suspended else 1
+    lines = [await listening.line(ponal) for _ in range(served + 2)]
+    await listening.connections.until(served + 2)
+    for _ in range(8):
+        await (await listening.line(ponal)).closed()
+    assert listening.metrics.connections_refused.values == {"unserved": 8}
+    assert (await (await listening.line(other)).post(b"1")).status == 200
+    assert (await lines[-1].post(b"1")).status == (403 if suspended else 429)
+    await lines[-1].closed()
+    await listening.connections.until(served + 2)  # one of theirs less, and the other peer's
+    assert (await (await listening.line(ponal)).post(b"1")).status == (403 if suspended else 429)
+
+
+async def test_who_is_not_served_counts_with_the_strangers(listening: Listening, ponal: Agency) -> None:
+    listening.trusted.clear()
+    await listening.start(PeerLimits(listening=ConnectionLimits(connections=4)))
+    for _ in range(2):
+        await listening.line(ponal)
+    await listening.connections.until(2)
+    await (await listening.plain_line()).closed()
+    assert listening.metrics.connections_refused.values == {"connections": 1}
+
+
+async def test_who_is_not_served_must_speak_sooner(listening: Listening, ponal: Agency) -> None:
+    listening.trusted.clear()
+    await listening.start(PeerLimits(first_request_s=3_600, unserved_first_request_s=SHORT))
+    await (await listening.line(ponal)).closed()
+
+
+async def test_a_connection_opened_before_its_agency_was_trusted_is_served_from_then_on(
+    listening: Listening, ponal: Agency
+) -> None:
+    listening.trusted.clear()
+    await listening.start(PeerLimits(unserved_per_peer=1, unserved_first_request_s=3_600))
+    line = await listening.line(ponal)
+    await listening.connections.until(1)
+    listening.trusted.add(ponal.id)
+    assert (await line.post(b"1")).status == 200
+    assert listening.api._places_taken() == (1, 0)
+    line.writer.close()
+    await listening.connections.until(0)
+    assert listening.api._places_taken() == (0, 0)
+
+
 @pytest.mark.parametrize(
     "limits",
     [ConnectionLimits(connections_per_address=1), ConnectionLimits(connections=2)],
