@@ -178,11 +178,14 @@ def decode_round(data: bytes, *, speaker: AgencyId, listener: AgencyId) -> Round
         raise EncodingError("round_version")
     if take_array(fields[6], max_length=MAX_ITEMS):
         raise EncodingError("cosignatures_are_reserved")
+    groups = tuple(_group_from_wire(v, speaker) for v in take_array(fields[4], max_length=MAX_LOGS))
+    if sum(len(group.entries) for group in groups) > MAX_ITEMS:
+        raise EncodingError("too_many_items")
     return Round(
         hello=_hello_from_wire(fields[1], listener),
         anchor=fields[2],
         key_changes=tuple(proof_from_wire(v, speaker) for v in take_array(fields[3], max_length=MAX_KEY_CHANGES)),
-        groups=tuple(_group_from_wire(v, speaker) for v in take_array(fields[4], max_length=MAX_LOGS)),
+        groups=groups,
         results=tuple(_result_from_wire(v) for v in take_array(fields[5], max_length=MAX_ITEMS)),
     )
 

@@ -8,7 +8,7 @@ through the same `Outflow`, so there is one way in and one way out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from exchange.envelope import Precedence
 from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
 from exchange.proof import proof_to_wire
 from exchange.retry import next_attempt
-from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
+from exchange.round import MAX_ITEMS, Group, Hello, Result, Round, decode_round, encode_round
 from exchange.statement import add_key_change, build_agency_keys
 from keys.anchor import anchor_from_wire, anchor_to_wire
 from keys.encoding import encode
@@ -60,6 +60,7 @@ TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a 
 EXPIRY_BATCH = 256
 # Units of work: an item is one.
 DECODED_BYTES = 256  # of a round, for one unit
+MOST_DECODED = 1_000  # units: a body has 131,072 values at most, whatever its size
 ANCHOR_FACTOR = 3  # times the cost of a signed object for each key change
 SIGNED_COST = 4  # a checkpoint, a key change, an anchor: two signatures
 WASTE_COST = 16  # what proves nothing, or has to be refused by a signed entry: nobody honest sends it often
@@ -164,7 +165,7 @@ class Node:
                 taken = await self._intake.take(
                     peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
                 )
-            positions = taken.answers | peer.owed | self._outflow.lacking_positions(peer)
+            positions = first_of(MAX_ITEMS, taken.answers, peer.owed, self._outflow.lacking_positions(peer))
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
         self._budgets.charge(agency, Measure.WORK, WASTE_COST * (taken.wasted + heard.wasted))
@@ -177,7 +178,7 @@ class Node:
         """A request that its peer's budget has paid for: decoding before it is decoded, the rest before a signature is
         checked. Raises RefusalError.
         """
-        guessed = 1 + len(body) // DECODED_BYTES
+        guessed = 1 + min(len(body) // DECODED_BYTES, MOST_DECODED)
         await self._budgets.take(peer.agency, Measure.WORK, guessed)
         try:
             request = self._decode(body, peer.agency)
@@ -200,7 +201,8 @@ class Node:
             return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
         await self._posting.seal_waiting(peer)
         items = await self._outflow.due(peer, now)
-        positions = frozenset(peer.owed | self._outflow.lacking_positions(peer))
+        room = MAX_ITEMS - len(items)
+        positions = frozenset(first_of(room, peer.owed, self._outflow.lacking_positions(peer)))
         groups = await self._outflow.groups(peer, items, positions)
         for item in items:
             peer.leased[item.outbound.envelope_id] = now + LEASE_MS
@@ -342,7 +344,8 @@ class Node:
             released,
             recovering=bool(again),
             new_anchor=new_anchor,
-            wasted=len(spoken.key_changes) - learnt + (spoken.anchor is not None and not new_anchor),
+            # A change that does not verify was tried against every pair that its agency ever had.
+            wasted=8 * (len(spoken.key_changes) > learnt) + (spoken.anchor is not None and not new_anchor),
         )
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
@@ -499,6 +502,14 @@ class Node:
         if heard.new_anchor:
             self._on_anchor()
         self._on_taken(taken)
+
+
+def first_of(room: int, *kinds: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """As many positions as a round has room for, kind by kind: what finds no place comes in the next one. A round with
+    one item too many would be refused whole, again and again.
+    """
+    ordered = dict.fromkeys(position for kind in kinds for position in sorted(kind))
+    return list(ordered)[: max(room, 0)]
 
 
 def work_of(spoken: Round, changes: int) -> int:

@@ -176,8 +176,10 @@ class Peer:
         has all.
         """
         self.heads[(head.gateway, head.generation)] = head
-        while len(self.heads) > MAX_GENERATIONS:
-            del self.heads[min(self.heads, key=lambda key: (key[1], key[0]))]
+        newest = dict(sorted(self.heads))
+        older = sorted((key for key in self.heads if key[1] < newest[key[0]]), key=lambda key: (key[1], key[0]))
+        for key in older[: max(0, len(self.heads) - MAX_GENERATIONS)]:
+            del self.heads[key]
 
     def cross(self, head: Head) -> None:
         """A head that is not tied to those before it yet. Of more than a hello can name the newest are remembered; all
