@@ -7,6 +7,7 @@ half done.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Callable
@@ -20,9 +21,9 @@ from keys.ids import AgencyId
 from keys.keystore import KeyStore
 from keys.randomness import random_bytes
 from keys.signing import NodeKeyPair, RootKeyPair, WitnessKeyPair
-from nodes.config import NodeConfig, default_endpoint, format_listen, render_config
+from nodes.config import NodeConfig, default_endpoint, format_listen, load_config, render_config
 from nodes.directory import Layout, create_directory, layout_of, write_whole
-from nodes.errors import OperationError
+from nodes.errors import ConfigError, OperationError
 from nodes.identity import GATEWAY, Identity, log_name, pair_label
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.operators import ALL_ROLES
@@ -58,6 +59,25 @@ class Born:
         }
 
 
+def check_place(directory: str | os.PathLike[str]) -> None:
+    """Raises OperationError(exists) unless a node can be made there: where nothing is, or an empty directory."""
+    wanted = layout_of(directory)
+    if not wanted.root.exists() or (wanted.root.is_dir() and not any(wanted.root.iterdir())):
+        return
+    if wanted.config_file.is_file():
+        try:
+            whose = f"the node of {load_config(wanted.root).agency}"
+        except ConfigError:
+            whose = "a node"
+        start = f"tocsin -D {shlex.quote(str(wanted.root))} run"
+        raise OperationError(
+            "exists",
+            f"{wanted.root} is {whose} already",
+            f"to start it: {start}; for another node name a new directory",
+        )
+    raise OperationError("exists", f"{wanted.root} is not empty", "name a new directory, or remove what is in it")
+
+
 async def create_node(
     directory: str | os.PathLike[str], config: NodeConfig, passphrase: str, *, operator: str, clock: Callable[[], int]
 ) -> Born:
@@ -66,9 +86,8 @@ async def create_node(
     Raises OperationError (`exists`, `io_error`) and leaves what was there untouched.
     """
     wanted = layout_of(directory)
+    check_place(directory)
     existed = wanted.root.is_dir()
-    if wanted.root.exists() and (not existed or any(wanted.root.iterdir())):
-        raise OperationError("exists", f"{wanted.root} is not empty", "name a new directory, or remove what is in it")
     config = _with_port(config)
     making = wanted.root.with_name(f".{wanted.root.name}.making-{os.getpid()}")
     shutil.rmtree(making, ignore_errors=True)

@@ -597,7 +597,7 @@ def key_file_error(error: KeyFileError) -> OperationError:
             return OperationError(
                 "bad_passphrase",
                 "the passphrase does not open the keys",
-                "check --passphrase-file, TOCSIN_PASSPHRASE_FILE",
+                "if it was typed, type it again; else check --passphrase-file or TOCSIN_PASSPHRASE_FILE",
             )
         case KeyFileProblem.PERMISSIONS:
             return OperationError("key_file_permissions", f"others can read {error.path}", f"chmod 600 {error.path}")

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import getpass
 import shlex
+from dataclasses import replace
 
 import click
 
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
 from nodes.cli.page import Page
+from nodes.errors import ConfigError
+
+_EXAMPLES = {
+    "agency": "--agency bka.de",
+    "name": "--name Bundeskriminalamt",
+    "country": "--country DE",
+    "languages": "--language de --language en",
+    "listen": "--listen 0.0.0.0:7443",
+    "endpoints": "--endpoint https://tocsin.bka.example:7443",
+    "contact": "--contact +4961155123",
+    "case_prefix": "--case-prefix DE-BKA",
+}
 
 
 @click.command()
@@ -41,8 +54,10 @@ def command(
     languages: tuple[str, ...],
 ) -> int:
     """Make a node in DIR: its keys, its log, its card. The passphrase seals the keys."""
+    from nodes.birth import check_place
     from nodes.daemon import init_node
 
+    check_place(directory)  # before a passphrase is thought of
     settings: dict[str, object] = {
         "agency": agency,
         "name": name,
@@ -54,8 +69,22 @@ def command(
         "languages": list(languages) or ["en"],
     }
     passphrase = invocation.passphrase(confirm=True)
-    born = init_node(directory, settings, passphrase, operator=_operator())
+    try:
+        born = init_node(directory, settings, passphrase, operator=_operator())
+    except ConfigError as error:
+        raise _as_options(error) from error
     return invocation.show(Answer(born.document(), 0), _view)
+
+
+def _as_options(error: ConfigError) -> ConfigError:
+    """The same with examples that can be typed here: those of node.toml are lines of that file."""
+    problems = tuple(
+        replace(problem, example=_EXAMPLES.get(problem.path.split("/")[1], problem.example) if problem.path else None)
+        for problem in error.problems
+    )
+    example = problems[0].example if problems else None
+    hint = f"for example: {example}" if example else error.hint
+    return ConfigError(error.path, error.key, error.rule, hint, message=error.message, problems=problems)
 
 
 def _operator() -> str:

@@ -33,7 +33,18 @@ def test_a_directory_that_is_not_empty_is_left_alone(make_node: MakeNode) -> Non
     before = sorted(path.name for path in node.directory.rglob("*"))
     code = node.code
 
+    node.passphrase.unlink()  # it is not asked for what cannot be made
+    again = node.cli(
+        "init", str(node.directory), "--agency", "x.de", "--name", "X", "--country", "DE", "--listen", "none"
+    )
+    assert code_of(again) == (73, "exists")
+    assert node.agency in again.document["error"]["message"]
+    assert again.document["error"]["hint"].startswith(f"to start it: tocsin -D {node.directory} run")
     assert code_of(node.make()) == (73, "exists")
+    wrong = node.cli(
+        "init", str(node.home / "n"), "--agency", "x.de", "--name", "X", "--country", "D", "--listen", "none"
+    )
+    assert wrong.document["error"]["problems"][0]["example"] == "--country DE"
     assert sorted(path.name for path in node.directory.rglob("*")) == before
     node.code = code
     node.start()
