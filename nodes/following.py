@@ -254,7 +254,9 @@ class Following:
         newest, headline = mine[-1]
         if headline.kind in CLOSING_KINDS:
             raise OperationError(
-                "wrong_state", f"case {case_id} is already closed ({headline.kind})", "open a new case: tocsin post"
+                "wrong_state",
+                f"case {case_id} is already closed ({headline.kind})",
+                f"who knows of it: tocsin track {case_id}",
             )
         return _Case(case_id, rows, newest, headline, self._newest_state([row for row, _ in mine]))
 
@@ -287,7 +289,8 @@ def _check_renewal(tree: Document, case: _Case) -> None:
     raise OperationError(
         "invalid_alert",
         "a renewal never shortens; nothing was posted",
-        "to end it earlier: tocsin update, cancel or resolve",
+        f"to end it earlier: tocsin resolve {case.case_id} --outcome CODE, "
+        f"or tocsin cancel {case.case_id} --reason CODE",
         (Problem("/expires_at", "renew_shortens", f"the case runs until {end} already", end),),
     )
 

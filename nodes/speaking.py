@@ -165,11 +165,14 @@ class Speaking:
             await self._posting.new_envelope(recipient, reseal=False)
         elif recipient.state is MachineState.STORED:
             raise OperationError(
-                "wrong_state", f"{agency} already holds this message", "tocsin track shows its receipt"
+                "wrong_state",
+                f"{agency} already holds this message",
+                f"its receipt: tocsin track {format_uuid(row.message_id)}",
             )
         else:
             self._posting.require_peer(agency)
-        return await self._submitting.answer(row, args)
+        queued = recipient is not None and recipient.state is MachineState.QUEUED
+        return await self._submitting.answer(row, args, repeated=queued)  # what is queued goes out as it is
 
     async def test(self, caller_ref: str, agency: AgencyId) -> MessageRow:
         """A sealed test message to one peer, for `doctor`."""

@@ -510,7 +510,7 @@ def invalid(error: InvalidAlert) -> OperationError:
         return OperationError(
             "marking_contradiction",
             "the handling markings contradict each other; nothing was posted",
-            "mend the fields below",
+            "put right what is named, then the same again",
             problems,
         )
     code = "too_large" if any(problem.rule == "too_large" for problem in problems) else "invalid_alert"
@@ -518,6 +518,6 @@ def invalid(error: InvalidAlert) -> OperationError:
     return OperationError(
         code,
         f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted",
-        "mend the fields below and post again",
+        "put right what is named, then the same again",
         problems,
     )

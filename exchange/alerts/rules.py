@@ -87,7 +87,7 @@ def _times(tree: Tree, sent: int) -> Iterator[Problem]:
         message = "it would end before it begins"
         yield Problem("/expires_at", "expires_before_sent", message, format_time(sent + 7 * 86_400_000))
     if expires is not None and expires > sent + LIFETIME_MAX_MS:
-        message = "an alert runs for at most 30 days; `tocsin renew` makes it longer when that is needed"
+        message = "it runs for at most 30 days from now; a renewal makes it longer when that is needed"
         yield Problem("/expires_at", "expires_too_late", message, format_time(sent + LIFETIME_MAX_MS))
     respond = ms_or_none(tree.get("respond_by"))
     if respond is not None and respond <= sent:

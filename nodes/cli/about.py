@@ -32,6 +32,26 @@ def schema(invocation: Invocation, kind: str | None) -> int:
 
 
 @click.command
+@click.argument("name", metavar="LIST")
+@click.pass_obj
+def codes(invocation: Invocation, name: str) -> int:
+    """Print the codes of LIST: L38 (why a message is rejected), L34c (why cancelled), L34r (how it ended), L55, …"""
+    from exchange.alerts.codes import LIST_NAMES, code_list
+
+    wanted = next((known for known in LIST_NAMES if known.lower() == name.lower()), None)
+    if wanted is None:
+        raise OperationError("usage", f"there is no list {name!r}", f"lists: {', '.join(LIST_NAMES)}")
+    found = code_list(wanted)
+    listed = [{"code": code.code, "meaning": code.meaning} for code in found.codes.values()]
+    return invocation.show(Answer({"v": 1, "list": found.name, "title": found.title, "codes": listed}, 0), _view_codes)
+
+
+def _view_codes(document: Document, page: Page) -> None:
+    page.line(document["list"], f": {document['title']}")
+    page.table(["code", "meaning"], [([one["code"], one["meaning"]], "") for one in document["codes"]])
+
+
+@click.command
 @click.pass_obj
 def version(invocation: Invocation) -> int:
     """Print the version."""

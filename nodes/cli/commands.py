@@ -101,6 +101,7 @@ COMMANDS: Tree = {
         },
     ),
     "schema": Entry("nodes.cli.about:schema", "Print the JSON Schema of a kind of message."),
+    "codes": Entry("nodes.cli.about:codes", "Print a list of codes, for example L38, with their meanings."),
     "version": Entry("nodes.cli.about:version", "Print the version."),
     "help": Entry("nodes.cli.about:help_", "Explain a command."),
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.cli.client import Answer, Document, ask, stream
-from nodes.cli.page import Ours, Page, Piece
+from nodes.cli.page import Ours, Page, Piece, with_program
 from nodes.directory import layout_of
 from nodes.errors import ERROR_EXITS, NodeError, OperationError
 
@@ -224,6 +224,8 @@ class Invocation:
         """
         try:
             if name == "-":
+                if self.can_ask:
+                    self.say("type it, then Ctrl-D on a line of its own")
                 data = sys.stdin.buffer.read(limit + 1)
             else:
                 with open(name, "rb") as file:
@@ -281,6 +283,13 @@ def view_error(document: Document, page: Page) -> None:
         hint = str(error["hint"])
         # What holds the command as it was typed names the directory already.
         page.line("tocsin: hint: ", hint if " -D " in hint else Ours(hint), hang=4)
+
+
+def typable(document: Document, program: str) -> Document:
+    """An error document whose hint reaches the same node again: commands in it carry the directory that was named."""
+    error = document["error"]
+    hint = str(error.get("hint") or "")
+    return document if " -D " in hint else {**document, "error": {**error, "hint": with_program(hint, program)}}
 
 
 def _checked(answer: Answer) -> Answer:

@@ -14,8 +14,8 @@ from typing import TextIO
 import click
 
 from nodes.cli.client import Document
-from nodes.cli.commands import root
-from nodes.cli.invocation import Invocation, error_document, view_error, wants_json
+from nodes.cli.commands import COMMANDS, Branch, root
+from nodes.cli.invocation import Invocation, error_document, typable, view_error, wants_json
 from nodes.cli.page import Page
 from nodes.errors import ERROR_EXITS, NodeError
 
@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(error.format_message() + "\n")
         return ERROR_EXITS["usage"]
     except click.ClickException as error:
-        hint = (
-            f"{error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else "tocsin --help"
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else _path(arguments)
+        return _fail(
+            invocation, error_document("usage", error.format_message(), f"{path} --help"), ERROR_EXITS["usage"]
         )
-        return _fail(invocation, error_document("usage", error.format_message(), hint), ERROR_EXITS["usage"])
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -74,9 +74,23 @@ def _run(invocation: Invocation) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _path(arguments: Sequence[str]) -> str:
+    """`tocsin peer add` of what was typed: the parser's own errors do not say in which command they arose."""
+    names, tree = ["tocsin"], COMMANDS
+    for word in arguments:
+        entry = tree.get(word)
+        if entry is None:
+            continue
+        names.append(word)
+        if not isinstance(entry, Branch):
+            break
+        tree = entry.entries
+    return " ".join(names)
+
+
 def _fail(invocation: Invocation, document: Document, status: int) -> int:
     if invocation.as_json:
-        invocation.print_document(document)
+        invocation.print_document(typable(document, invocation.program))
     else:
         page = Page(program=invocation.program)
         view_error(document, page)

@@ -147,8 +147,7 @@ class Page:
         return [run for run in made if run.text]
 
     def _typed(self, text: str) -> str:
-        # A function, not a pattern: a directory's name may hold backslashes.
-        return _COMMAND.sub(lambda _: f"{self._program} ", text) if isinstance(text, Ours) else text
+        return with_program(text, self._program) if isinstance(text, Ours) else text
 
     # --- what becomes of it
 
@@ -171,6 +170,11 @@ class Page:
             for run in line:
                 text.append(run.text, run.style or None)
             console.print(text)
+
+
+def with_program(text: str, program: str) -> str:
+    """Our words with each command as it must be typed here; `program` is how `tocsin` was called."""
+    return _COMMAND.sub(lambda _: f"{program} ", text)  # a function: a directory's name may hold backslashes
 
 
 def _isolated(runs: Sequence[_Run]) -> list[_Run]:

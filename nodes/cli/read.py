@@ -83,7 +83,7 @@ def watch(invocation: Invocation) -> int:
 @click.command
 @click.argument("id_", metavar="ID")
 @click.option("--accept", is_flag=True, help="We take it on.")
-@click.option("--reject", metavar="CODE", help="We do not, and why (list L38).")
+@click.option("--reject", metavar="CODE", help="We do not, and why: `tocsin codes L38` lists them.")
 @click.option("--actioned", is_flag=True, help="We have done what was asked.")
 @click.option("--text", metavar="T|-", help="Words for the originator; `-` reads standard input.")
 @click.option("--officer", metavar="REF", help="Who decided; a program must say it.")
@@ -100,7 +100,9 @@ def ack(
     """Tell the originator what we decided about a message. A decision is signed and stands; a note explains it."""
     chosen = [level for level, given in (("accepted", accept), ("rejected", reject), ("actioned", actioned)) if given]
     if len(chosen) != 1:
-        raise OperationError("usage", "exactly one of --accept, --reject CODE, --actioned", "tocsin ack --help")
+        raise OperationError(
+            "usage", "exactly one of --accept, --reject CODE, --actioned", "tocsin codes L38 lists CODE"
+        )
     arguments = {"id": id_, "level": chosen[0], "cause": reject, "text": invocation.spoken(text), "officer": officer}
     retry = "run the same command again: the same decision a second time changes nothing"
     return invocation.show(invocation.ask("ack", arguments, retry=retry), view_ack)

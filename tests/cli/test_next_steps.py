@@ -12,6 +12,8 @@ import pytest
 import nodes.daemon
 from nodes.directory import create_directory
 from tests.cli.conftest import Operator
+from tests.cli.contract import check_document
+from tests.cli.recorded import RecordedNode
 
 
 def test_the_command_that_starts_a_new_node_is_quoted(
@@ -48,3 +50,28 @@ def test_what_doctor_says_to_type_is_quoted(tocsin: Operator, tmp_path: Path) ->
 
 def test_the_help_counts_the_agencies_of_the_demo(tocsin: Operator) -> None:
     assert "Three agencies on this machine" in " ".join(tocsin("--help").out.split())
+
+
+def test_a_hint_in_json_reaches_the_same_node(node: RecordedNode, tocsin: Operator) -> None:
+    error = {"code": "wrong_state", "message": "m", "hint": "tocsin peer list", "exit": 65, "problems": []}
+    node.answers("peer_list", {"v": 1, "error": error}, 65)
+    assert tocsin("peer", "list", "--json").json["error"]["hint"] == f"{tocsin.program} peer list"
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [(["ack", "1234", "--reject"], "ack"), (["peer", "add", "card", "--code"], "peer add")],
+)
+def test_what_the_parser_refuses_leads_to_the_help_of_its_command(
+    tocsin: Operator, argv: list[str], command: str
+) -> None:
+    hint = tocsin("--json", *argv).json["error"]["hint"]
+    assert hint == " ".join([tocsin.program, *command.split(), "--help"])
+
+
+def test_a_list_that_an_error_names_can_be_read(tocsin: Operator) -> None:
+    document = tocsin("codes", "l38", "--json").json
+    check_document("codes", document)
+    assert "refused_by_officer" in {one["code"] for one in document["codes"]}
+    assert "refused_by_officer" in tocsin("codes", "L38").out
+    assert tocsin("codes", "L99").exit == 2

@@ -106,6 +106,7 @@ def test_nothing_is_attempted_at_a_suspended_peer(make_node: MakeNode) -> None:
     waits_because(bogota, message, "bka.de", "peer_suspended")
     (recipient,) = bogota.ok("track", message)["recipients"]
     assert recipient["next_attempt_at"] is None
+    assert bogota.ok("resend", message, "--to", "bka.de")["repeated"] is True  # it is queued as it is
     assert bogota.ok("peer", "suspend", "bka.de")["reason"] == "audit"
     assert bogota.ok("peer", "suspend", "bka.de", "--reason", "stolen")["reason"] == "stolen"
     assert bogota.ok("peer", "resume", "bka.de")["reason"] is None
