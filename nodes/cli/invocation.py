@@ -20,6 +20,7 @@ from typing import Any
 
 from nodes.cli.client import Answer, Document, ask, stream
 from nodes.cli.page import Ours, Page, Piece, with_program
+from nodes.cli.times import show_times_in
 from nodes.directory import layout_of
 from nodes.errors import ERROR_EXITS, NodeError, OperationError
 
@@ -268,13 +269,13 @@ def error_document(code: str, message: str, hint: str = "") -> Document:
 def view_error(document: Document, page: Page) -> None:
     """An error as a person reads it: what happened, every problem on a line, what to do."""
     error: dict[str, Any] = document["error"]
-    page.line("tocsin: error: ", str(error.get("message", "")), hang=4)
+    page.line("tocsin: error: ", show_times_in(str(error.get("message", ""))), hang=4)
     for problem in error.get("problems") or []:
         example = problem.get("example")
         page.line(
             str(problem.get("path") or "(whole document)"),
             ": ",
-            str(problem.get("message", "")),
+            show_times_in(str(problem.get("message", ""))),
             f" [{problem.get('rule', '')}]",
             ("  e.g. ", str(example)) if example else "",
             indent=4,

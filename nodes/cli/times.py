@@ -13,6 +13,7 @@ from nodes.errors import OperationError, Problem
 EXAMPLE = "2026-11-23T02:10:00-05:00"
 
 _DURATION = re.compile(r"(\d{1,5})(m|h|d|w)")
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -74,6 +75,11 @@ def show_time(text: object, zone: tzinfo | None = None) -> str:
     if here.utcoffset() == timedelta(0):
         return f"{here:%Y-%m-%d %H:%M} UTC"
     return f"{local} ({utc:%H:%M}Z)" if here.date() == utc.date() else f"{local} ({utc:%Y-%m-%d %H:%M}Z)"
+
+
+def show_times_in(sentence: str, zone: tzinfo | None = None) -> str:
+    """A sentence of the node with each time as documents write it turned into one for a person."""
+    return _MOMENT.sub(lambda found: show_time(found[0], zone), sentence)
 
 
 def show_time_there(text: object, zone: tzinfo | None = None) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.cli.times import format_time, parse_time, show_size, show_span, show_time, show_time_there
+from nodes.cli.times import format_time, parse_time, show_size, show_span, show_time, show_time_there, show_times_in
 from nodes.errors import OperationError
 
 NOW = datetime(2026, 11, 23, 7, 12, 31, 204_000, UTC)
@@ -73,3 +73,9 @@ def test_spans_and_sizes_are_for_people() -> None:
         "8 ms", "2 s", "10 min", "2 h", "10 d", "-12 ms", "", "",
     ]  # fmt: skip
     assert [show_size(n) for n in (5, 1480, 81_200_000_000, None)] == ["5 bytes", "1.5 kB", "81.2 GB", ""]
+
+
+def test_a_sentence_of_the_node_tells_its_times_here_and_in_utc() -> None:
+    said = show_times_in("It runs until 2026-11-30T23:12:30.911Z already.", BERLIN)
+    assert said == "It runs until 2026-12-01 00:12 CET (2026-11-30 23:12Z) already."
+    assert show_times_in("write it like 2026-11-23T02:10:00-05:00") == "write it like 2026-11-23T02:10:00-05:00"

@@ -123,10 +123,10 @@ def test_a_case_whose_only_recipient_is_suspended_says_how_it_is_moved_after_all
     nobody = bogota.cli("note", case, "seen", "--without", "bka.de").document["error"]
 
     assert (barred["code"], nobody["code"]) == ("peer_not_usable", "usage")
-    for way in ("tocsin peer resume bka.de", "--without bka.de"):
+    for way in ("peer resume bka.de", "--without bka.de"):
         assert way in barred["hint"]
     assert "bka.de" in nobody["message"]
-    assert "tocsin peer resume bka.de" in nobody["hint"]
+    assert "peer resume bka.de" in nobody["hint"]
 
 
 def test_a_message_whose_time_is_over_ends_as_expired_and_its_sender_is_told_what_to_do(

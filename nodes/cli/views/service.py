@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
-from nodes.cli.times import show_size, show_span, show_time
+from nodes.cli.times import show_size, show_span, show_time, show_times_in
 from nodes.cli.views.fields import Document, at, objects, text
 from nodes.cli.words import TRUST, word
 
@@ -72,7 +72,7 @@ def view_checks(document: Document, page: Page) -> None:
         elapsed = show_span(check.get("elapsed_ms"))
         page.line(
             Styled(f"{mark} {text(check, 'name').replace('_', ' '):<17}", style),
-            text(check, "sentence"),
+            show_times_in(text(check, "sentence")),
             Styled(f"  {elapsed}", QUIET) if elapsed else "",
             indent=2,
             hang=19,
