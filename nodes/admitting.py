@@ -36,7 +36,7 @@ from nodes.store.contract import (
 from nodes.vault import AckBody, Vault, stored_headline
 from nodes.writer import EntryDraft, Placed, Writer
 
-LONG_CASE = 64  # messages; reading so many costs as much as one item that was in vain
+LONG_CASE = 64  # messages of one sender; reading so many costs as much as one item that was in vain
 # Refusals that no conforming sender meets. The others may come in thousands after a long cut, from an honest one.
 WASTEFUL = frozenset(
     {
@@ -143,16 +143,16 @@ class Admitting:
             plan.alerts.add(read.headline.case_id)
         self._store_admitted(peer, group, read, earlier_row, plan, taken)
 
-    async def _alert_senders(self, case_id: str, plan: Plan, taken: Taken) -> set[AgencyId]:
-        """Agencies whose alert of a case lies here. A long case is read once in a round, at its sender's cost: a peer
-        could fill one with updates, of which each would read all others.
+    async def _alert_senders(self, sender: AgencyId, case_id: str, plan: Plan, taken: Taken) -> set[AgencyId]:
+        """Agencies whose alert of a case lies here. A long case is read once in a round, at the cost of `sender` as far
+        as it made it long: a peer could fill one with updates, of which each would read all others.
         """
         known = plan.cases.get(case_id)
         if known is not None:
             return known
         senders = plan.cases[case_id] = set()
         rows = await self._store.messages_of_case(self._vault.case_tag(case_id))
-        taken.wasted += len(rows) // LONG_CASE
+        taken.wasted += sum(row.sender == sender for row in rows) // LONG_CASE
         for number, row in enumerate(rows, start=1):
             await let_others(number)
             stored = self._vault.headline(row)
@@ -163,7 +163,7 @@ class Admitting:
     async def _case_facts(self, sender: AgencyId, headline: Headline, plan: Plan, taken: Taken) -> CaseFacts:
         if headline.kind in SILENT_KINDS or headline.supersedes is None:
             return CaseFacts()
-        senders = await self._alert_senders(headline.case_id, plan, taken)
+        senders = await self._alert_senders(sender, headline.case_id, plan, taken)
         if headline.case_id in plan.alerts:
             senders = senders | {sender}
         superseded = await self._store.messages_by_suffix(headline.supersedes.replace("-", ""))

@@ -22,6 +22,7 @@ _ACK = b"ack"
 _DRAFT = b"draft"
 _AUDIT = b"audit"
 _CASE_TAG = b"case"
+_SILENT_TAG = b"silent"
 
 # Sealed small columns are padded to this step, so that their length does not tell "accepted" from "rejected" or one
 # name from another.
@@ -72,6 +73,11 @@ class Vault:
         """Keyed hash under which the messages of a case are found without its id in clear."""
         return self._at_rest.tag(_CASE_TAG, case_id)
 
+    def _silent_tag(self, sender: AgencyId, message_id: MessageId) -> bytes:
+        # Acks and tests are read by the message that they answer or not at all. Under the tag of the case that they
+        # name, anybody could fill another's case unseen, and whoever reads the case would pay for it.
+        return self._at_rest.tag(_SILENT_TAG, f"{sender}/{message_id.hex()}")
+
     def message_row(
         self,
         *,
@@ -93,7 +99,7 @@ class Vault:
             at=at,
             precedence=precedence,
             shown=shown,
-            case_tag=self.case_tag(headline.case_id),
+            case_tag=self.case_tag(headline.case_id) if shown else self._silent_tag(sender, message_id),
             wrapped_key=key.wrapped,
             sealed_headline=key.seal(_padded(_body(headline)), _of(_HEADLINE, sender, message_id)),
             sealed_content=key.seal(_filled(content), _of(_CONTENT, sender, message_id)),

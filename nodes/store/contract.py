@@ -72,7 +72,7 @@ class MessageRow:
     at: int  # posted or received
     precedence: int
     shown: bool  # False for ack and test: no inbox row
-    case_tag: bytes  # keyed hash of the case id, 16 bytes
+    case_tag: bytes  # keyed hash of the case id, 16 bytes; of a message that is not shown, a tag of its own
     wrapped_key: bytes | None  # content key, wrapped; None once erased
     sealed_headline: bytes
     sealed_content: bytes

@@ -17,6 +17,7 @@ from exchange.checkpoint import sign_checkpoint
 from exchange.entry import Head, Issued, LogOpened, Receipt, encode_entry
 from exchange.envelope import SealedEnvelope, encode_header, envelope_hash
 from exchange.log import multi_proof
+from exchange.policy import SILENT_KINDS
 from exchange.proof import Proof, proof_from_wire
 from exchange.round import Group, RawEnvelope, Result
 from keys.anchor import anchor_to_wire
@@ -464,3 +465,38 @@ async def test_an_envelope_that_stands_in_groups_of_two_logs_is_admitted_once(wo
 
     assert len(taken.arrived) == 1
     assert len(taken.answers) == 1
+
+
+def _of_case(world: World, number: int, kind: str) -> MessageRow:
+    """A message of a third agency in the case of the updates."""
+    case_id, digest = FOLLOWING.case_id, sha256(b"content").hexdigest()
+    headline = StoredHeadline(kind, case_id, 1, "active", "routine", "s", NOW, None, None, None, None, digest)
+    row, _ = world.vault.message_row(
+        message_id=MessageId(number.to_bytes(16, "big")),
+        sender=THIRD,
+        direction=Direction.IN,
+        at=NOW,
+        precedence=3,
+        shown=kind not in SILENT_KINDS,
+        headline=headline,
+        content=b"content",
+    )
+    return row
+
+
+async def test_what_others_say_in_a_case_is_not_at_the_cost_of_who_updates_it(world: World) -> None:
+    rows = [_of_case(world, number, "note") for number in range(LONG_CASE)]
+    await world.writer.commit(Change.of(*map(InsertMessage, rows)))
+    sealed = _update(1)
+    world.hostile.issue(sealed)
+    taken = await world.take(world.hostile.log, world.hostile.log.size - 1, sealed)
+    assert (len(taken.arrived), taken.wasted) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", sorted(SILENT_KINDS))
+async def test_what_is_not_shown_lies_in_no_case_whatever_case_it_names(world: World, kind: str) -> None:
+    rows = [_of_case(world, number, kind) for number in range(2)]
+    await world.writer.commit(Change.of(*map(InsertMessage, rows)))
+    assert await world.store.messages_of_case(world.vault.case_tag(FOLLOWING.case_id)) == []
+    for row in rows:  # nor do those that are not shown fill a place of their own
+        assert [found.message_id for found in await world.store.messages_of_case(row.case_tag)] == [row.message_id]
