@@ -153,8 +153,9 @@ class Delivery(RuleBasedStateMachine):
         )
         if expired:
             who, message_id, agency = expired[choice % len(expired)]
-            if isinstance(self.line.say(who, "resend", {"id": format_uuid(message_id), "to": agency}), dict):
-                self.told[who].states.pop((message_id, agency), None)
+            # Also if it fails: a commit whose outcome is not known may have happened.
+            self.line.say(who, "resend", {"id": format_uuid(message_id), "to": agency})
+            self.told[who].states.pop((message_id, agency), None)
 
     @rule(pair=pairs, suspends=st.booleans())
     def change_trust(self, pair: Pair, suspends: bool) -> None:
