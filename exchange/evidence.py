@@ -507,7 +507,10 @@ class _Judge:
         kind, at = _KINDS[type(said.entry)], said.entry.time
         if shown is not None and shown.ack is not None:
             if not isinstance(said.entry, Issued):
-                return None  # that an ack arrived is no claim about the message, true or not
+                # That an ack arrived is no claim about the message. But a statement that was altered must show: whoever
+                # changes a byte of the file is not to be told that all of it is proved.
+                altered = isinstance(said.verified, StatementError) and reason is not EvidenceProblem.KEY_NOT_VALID
+                return Claim(kind, said.agency, at, result, reason, said.entry.envelope_id) if altered else None
             kind, at = ClaimKind(shown.ack.level), at if shown.ack.at is None else shown.ack.at
             if result is Verdict.PROVED:
                 result, reason = self._judge_ack(shown, shown.ack)

@@ -504,11 +504,15 @@ def test_each_thing_that_people_say_is_a_claim(level: str) -> None:
     assert result_of(make_story(ack_bytes(level=level)).file().report(), level, BKA) == (PROVED, None)
 
 
-def test_that_an_ack_arrived_is_no_claim_true_or_false() -> None:
+def test_that_an_ack_arrived_is_no_claim_but_one_that_was_altered_shows() -> None:
+    """Whoever changes a byte of the file is not told that all of it is proved."""
     file = story().file()
+    assert all(claim.agency != PONAL or claim.claim == "issued" for claim in file.report().claims)
     forged = replace(story().ack_receipt, checkpoint=replace(story().ack_receipt.checkpoint, timestamp=1))
     file.statements[3] = (PONAL, forged)
-    assert file.report() == story().file().report()
+    report = file.report()
+    assert report.verdict == NOT_PROVED
+    assert result_of(report, "stored", PONAL) == (NOT_PROVED, EvidenceProblem.BAD_CHECKPOINT_SIGNATURE)
 
 
 @pytest.mark.parametrize(
