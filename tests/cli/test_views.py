@@ -227,6 +227,16 @@ def test_track_names_who_has_not_looked_and_what_to_do() -> None:
     assert "bka.de" not in text[text.index("Has not looked") : text.index("Receipts")]
 
 
+def test_a_case_called_off_asks_who_read_that_and_not_who_read_the_alert() -> None:
+    alert = posted(recipient("bka.de", "stored"))
+    cancel = {**posted(recipient("bka.de", "stored")), "kind": "cancel", "message_id": SUPERSEDING_ID}
+    page = Page(None)
+    view_case_tracked({"v": 1, "case_id": "CO/1", "state": "cancelled", "messages": [alert, cancel]}, page)
+    text = page.plain()
+    assert text.count("Has not looked") == 1
+    assert text.index("Has not looked") > text.index(SUPERSEDING_ID)
+
+
 @pytest.mark.parametrize("state", ["refused", "expired"])
 def test_a_post_that_somebody_will_not_get_leads_to_why(state: str) -> None:
     text = page_of(view_posted, posted(recipient("bka.de", "stored"), recipient("ponal.co", state)))

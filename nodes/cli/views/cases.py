@@ -19,6 +19,8 @@ _STATES: Mapping[str, tuple[str, str]] = {
     "recalled": ("RECALLED", ALARM),
 }
 
+_MOVES = ("alert", "update", "cancel", "resolve")  # the newest of them is what the recipients are to read
+
 
 def view_case(document: Document, page: Page, *, language: str | None = None) -> None:
     """`show CASE`: its history in lines, then what stands now in full, the newest first."""
@@ -47,10 +49,13 @@ def view_case_tracked(
 ) -> None:
     """`track CASE`: each message of ours with its recipients."""
     _head(document, page)
-    for message in objects(document, "messages"):
+    messages = list(objects(document, "messages"))
+    moves = [place for place, one in enumerate(messages) if "recipients" in one and text(one, "kind") in _MOVES]
+    for place, message in enumerate(messages):
         page.blank()
         if "recipients" in message:
-            view_track(message, page, (steps or {}).get(text(message, "message_id")))
+            over = text(message, "kind") in (*_MOVES, "renew") and place < max(moves, default=0)
+            view_track(message, page, (steps or {}).get(text(message, "message_id")), over=over)
         else:
             page.line(text(message, "message_id"), f"  {text(message, 'kind')}, received from ", text(message, "from"))
 

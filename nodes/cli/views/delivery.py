@@ -73,16 +73,22 @@ def view_confirm(document: Document, written: Document, page: Page) -> None:
     _defaulted(document, page)
 
 
-def view_track(document: Document, page: Page, phones: Mapping[str, tuple[str, str]] | None = None) -> None:
+def view_track(
+    document: Document, page: Page, phones: Mapping[str, tuple[str, str]] | None = None, *, over: bool = False
+) -> None:
     """P: per recipient the state in words, who said it and when; last, who has not looked and what to do about each.
 
-    `phones` gives per agency (sentence, next step), as `why` answers them.
+    `phones` gives per agency (sentence, next step), as `why` answers them. `over`: a later message of ours took its
+    place, so that nobody need look at this one any more.
     """
     page.line(text(document, "message_id"), f"  {text(document, 'precedence').upper()} {_kind(document)}")
     page.field("case", text(document, "case_id"))
     page.field("posted", show_time(document.get("posted_at")))
     page.blank()
     _recipients(document, page)
+    if over:
+        _receipts(document, page)
+        return
     waiting = _not_looked(document)
     if waiting:
         page.heading("Has not looked")
