@@ -462,6 +462,18 @@ def test_of_two_contents_under_one_message_id_an_ack_counts_for_the_one_it_names
     assert result_of(file.report(), "accepted", BKA) == (PROVED, None)
 
 
+@pytest.mark.parametrize("content", [True, False], ids=["on show", "not on show"])
+def test_an_ack_is_of_the_kind_of_the_message_that_it_names_and_of_no_other(content: bool) -> None:
+    told = make_story()
+    file = told.file(content=content)
+    other = make_envelope(PONAL, BKA, b'{"kind":"update"}', number=4)
+    file.envelopes.append(other)
+    file.contents.append(other)
+    file.say(told.ponal, told.ponal.issue(other))
+    (accepted,) = [one for one in file.report().claims if one.claim == "accepted"]
+    assert (accepted.message_id, accepted.kind) == (MESSAGE, "alert" if content else None)
+
+
 def test_an_ack_by_somebody_who_was_never_sent_the_message_does_not_count() -> None:
     told = make_story()
     fbi = make_agency(FBI)

@@ -557,6 +557,23 @@ def test_a_group_under_a_retired_pair_is_refused() -> None:
     assert (caught.value.reason, caught.value.step) == (StatementProblem.KEY_NOT_VALID, 6)
 
 
+@pytest.mark.parametrize(
+    ("signer", "expected"),
+    [(3, (StatementProblem.KEY_NOT_VALID, 6)), (2, (StatementProblem.BAD_CHECKPOINT_SIGNATURE, 5))],
+)
+def test_of_a_group_the_expected_pair_and_the_three_newest_others_are_tried(
+    signer: int, expected: tuple[StatementProblem, int]
+) -> None:
+    agency = make_agency("ponal.co")
+    for _ in range(5):
+        agency.rotate()
+    indices, entries, facts = group(agency, 2)
+    agency.log.checkpoints[agency.log.size] = agency.log.sign(agency.log.size, node_pair("ponal.co", signer))
+    with pytest.raises(StatementError) as caught:
+        verified(agency, indices, entries, facts)
+    assert (caught.value.reason, caught.value.step) == expected
+
+
 def test_a_group_that_does_not_add_up_is_our_own_mistake() -> None:
     agency = make_agency("ponal.co")
     indices, entries, facts = group(agency, 2)

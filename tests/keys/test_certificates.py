@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from keys.certificates import (
     MAX_CERTIFICATE_BYTES,
     TlsPrivateKey,
+    certificate_names,
     certificate_pem,
     check_tls_root,
     encrypted_key_pem,
@@ -274,6 +275,19 @@ def test_what_is_no_certificate_is_refused(der: bytes) -> None:
 def test_a_leaf_is_no_root() -> None:
     with pytest.raises(BadKeyError):
         check_tls_root(LEAF)
+
+
+def test_names_of_a_certificate_are_read_and_where_they_are_none_it_is_no_certificate() -> None:
+    subject, issuer = certificate_names(LEAF)
+    assert [name.value for name in subject] == [BKA]
+    assert issuer == x509.load_der_x509_certificate(ROOT).subject
+    at = LEAF.rindex(BKA.encode(), 0, LEAF.index(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"))  # before the public key
+    unreadable = LEAF[:at] + b"\xff" + LEAF[at + 1 :]  # no UTF-8; the certificate itself still parses
+    x509.load_der_x509_certificate(unreadable)
+    for der in (unreadable, b"", ROOT[:-1]):
+        with pytest.raises(BadKeyError) as caught:
+            certificate_names(der)
+        assert (caught.value.algorithm, caught.value.rule) == ("p-256", "not_a_certificate")
 
 
 def certificate_of(length: int, kind: str) -> bytes:
