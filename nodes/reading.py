@@ -309,22 +309,11 @@ class Reading:
 
     async def sent(self, *, since: int | None, limit: int | None, waiting: bool) -> Document:
         """P of messages of ours, newest first. `waiting`: only those that somebody does not have yet, however old."""
-        documents: list[Document] = []
-        wanted = limit or SENT_UNLESS_SAID
-        counts = await self._store.queue_counts() if waiting else []
-        left = sum(count.queued + count.in_custody for count in counts)
-        for row in await self._store.sent(since, UNLIMITED if waiting else wanted):
-            if waiting and (not left or len(documents) == wanted):
-                break  # of a hundred thousand delivered ones none is read to find that nothing waits
+        documents = []
+        for row in await self._store.sent(since, limit or SENT_UNLESS_SAID, waiting):
             headline = self._vault.headline(row)
-            if headline is None:
-                continue
-            document = {**await self.message(row), "summary": headline.summary}
-            states = [State(recipient["state"]) for recipient in document["recipients"]]
-            under_way = sum(state in (State.QUEUED, State.IN_CUSTODY) for state in states)
-            left -= under_way
-            if not waiting or under_way:
-                documents.append(document)
+            if headline is not None:
+                documents.append({**await self.message(row), "summary": headline.summary})
         return {"v": 1, "messages": documents}
 
     async def inbox_entry(self, row: MessageRow) -> Document:

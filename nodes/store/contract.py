@@ -601,8 +601,10 @@ class Store(Protocol):
         `unacknowledged`: only those with fewer than two acks of ours.
         """
 
-    async def sent(self, since: int | None, limit: int) -> list[MessageRow]:
-        """Shown messages of ours posted at `since` or later, newest first by (at, seq)."""
+    async def sent(self, since: int | None, limit: int, waiting: bool = False) -> list[MessageRow]:
+        """Shown messages of ours posted at `since` or later, newest first by (at, seq). `waiting`: only those with a
+        recipient that is queued or in custody; no other's content is read to find them.
+        """
 
     async def shown_after(self, seq: int, limit: int) -> list[MessageRow]:
         """Shown messages of both directions with a higher seq, ascending: for watch."""

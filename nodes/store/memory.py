@@ -257,11 +257,19 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda row: (row.at, row.seq), reverse=True)[: max(limit, 0)]
 
-    async def sent(self, since: int | None, limit: int) -> list[MessageRow]:
+    async def sent(self, since: int | None, limit: int, waiting: bool = False) -> list[MessageRow]:
+        under_way = {
+            row.message_id
+            for row in self._tables.recipients.values()
+            if row.state in (MachineState.QUEUED, MachineState.IN_CUSTODY)
+        }
         rows = [
             row
             for row in self._tables.messages.values()
-            if row.shown and row.direction is Direction.OUT and row.at >= (since or 0)
+            if row.shown
+            and row.direction is Direction.OUT
+            and row.at >= (since or 0)
+            and (not waiting or row.message_id in under_way)
         ]
         return sorted(rows, key=lambda row: (-row.at, -row.seq))[: max(limit, 0)]
 

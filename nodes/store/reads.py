@@ -240,10 +240,17 @@ def inbox(connection: sqlite3.Connection, since: int | None, limit: int, unackno
     return [_message(row) for row in rows]
 
 
-def sent(connection: sqlite3.Connection, since: int | None, limit: int) -> list[MessageRow]:
+def sent(connection: sqlite3.Connection, since: int | None, limit: int, waiting: bool) -> list[MessageRow]:
     """See Store.sent."""
+    # The unary plus: newest first along its index, with a look into the set of what waits, until there are enough. Led
+    # by that set, a hundred thousand rows would be read whole to be sorted.
+    only = (
+        " AND (+m.seq IN (SELECT message FROM recipient WHERE state = 'queued')"
+        " OR +m.seq IN (SELECT message FROM recipient WHERE state = 'in_custody'))"
+    )
     rows = connection.execute(
-        f"{_MESSAGE} WHERE m.direction = 'out' AND m.shown = 1 AND m.at >= ? ORDER BY m.at DESC, m.seq DESC LIMIT ?",
+        f"{_MESSAGE} WHERE m.direction = 'out' AND m.shown = 1 AND m.at >= ?{only if waiting else ''}"
+        " ORDER BY m.at DESC, m.seq DESC LIMIT ?",
         (0 if since is None else since, max(limit, 0)),
     )
     return [_message(row) for row in rows]

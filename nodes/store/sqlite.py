@@ -340,8 +340,8 @@ class SqliteStore:
     async def inbox(self, since: int | None, limit: int, unacknowledged: bool) -> list[MessageRow]:
         return await self._read(reads.inbox, since, limit, unacknowledged)
 
-    async def sent(self, since: int | None, limit: int) -> list[MessageRow]:
-        return await self._read(reads.sent, since, limit)
+    async def sent(self, since: int | None, limit: int, waiting: bool = False) -> list[MessageRow]:
+        return await self._read(reads.sent, since, limit, waiting)
 
     async def shown_after(self, seq: int, limit: int) -> list[MessageRow]:
         return await self._read(reads.shown_after, seq, limit)

@@ -329,6 +329,21 @@ async def test_what_was_sent_comes_newest_first_without_acks_and_what_came_in(st
     assert await store.sent((await store.sent(None, 1))[0].at + 1, 9) == []
 
 
+async def test_of_what_was_sent_those_that_wait_are_found_behind_what_was_delivered(store: Store) -> None:
+    await store.commit(batch(*(op for number in range(1, 6) for op in posted(number))))
+    states = [
+        MachineState.STORED,
+        MachineState.QUEUED,
+        MachineState.IN_CUSTODY,
+        MachineState.EXPIRED,
+        MachineState.REFUSED,
+    ]
+    rows = [recipient(number, state=state) for number, state in enumerate(states, start=1)]
+    await store.commit(batch(*map(PutRecipient, rows)))
+    assert [row.message_id for row in await store.sent(None, 9, waiting=True)] == [message_id(3), message_id(2)]
+    assert [row.message_id for row in await store.sent(None, 1, waiting=True)] == [message_id(3)]
+
+
 # --- delivery
 
 

@@ -222,7 +222,7 @@ async def everything(store: Store) -> dict[str, Any]:
         "inbox": [
             await store.inbox(since, limit, flag) for since in (None, 20) for limit in (2, 9) for flag in (False, True)
         ],
-        "sent": [await store.sent(since, limit) for since in (None, 20) for limit in (2, 9)],
+        "sent": [await store.sent(since, 2, waiting) for since in (None, 20) for waiting in (False, True)],
         "overdue": [await store.overdue(now, 3) for now in TIMES],
         "suffix": [await store.messages_by_suffix(suffix) for suffix in ("1", "01", "0", message_id(2).hex())],
     }
