@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -26,43 +27,63 @@ from tests.peerkit.independent_peer import IndependentPeer, encode
 from tests.peerkit.test_independent_peer import sealed_alert
 
 LINES = 4
+PATIENCE_S = 60.0
 
 
-def flood(card: str, code: str, port: int, share: Path, go: Event, end: Event) -> None:
-    """Be a trusted peer that never stops talking, in a process of its own. Writes how many rounds were answered."""
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the two processes wait for, in this order."""
+
+    known: Event  # the flood's card and code are written
+    go: Event  # it is trusted: it may begin
+    begun: Event  # each of its lines has been answered
+    end: Event
+
+
+def flood(card: str, code: str, port: int, share: Path, signals: Signals) -> None:
+    """Be a trusted peer that never stops talking, in a process of its own. Writes how many rounds a second were
+    answered from the moment that all lines were up.
+    """
     peer = IndependentPeer("flood.example", "FR")
     peer.pin(card, code)
     peer.found_log([])
     (share / "card").write_text(peer.card())
     (share / "code").write_text(peer.code)
-    go.wait()
+    signals.known.set()
+    signals.go.wait()
     for _ in range(3):  # the first words, then keys, then the envelope
         peer.call("127.0.0.1", port)
     sealed_alert(peer)
     with peer.lock:
         request = encode(peer.speak())
-    answered = [0] * LINES
+    answered, up = [0] * LINES, threading.Barrier(LINES + 1)
 
     def line(number: int) -> None:
-        context = peer.tls_context(ssl.Purpose.SERVER_AUTH)
-        while not end.is_set():
+        context, first = peer.tls_context(ssl.Purpose.SERVER_AUTH), True
+        while not signals.end.is_set():
             with (
                 socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
                 context.wrap_socket(plain, server_hostname=peer.other.agency) as wrapped,
             ):
                 connection = http.client.HTTPConnection("127.0.0.1", port)
                 connection.sock = wrapped
-                while not end.is_set():
+                while not signals.end.is_set():
                     connection.request("POST", "/v1/round", request, {"Content-Type": "application/msgpack"})
                     answer = connection.getresponse()
                     answer.read()
                     answered[number] += answer.status == 200
+                    if first:
+                        first = False
+                        up.wait()
 
     threads = [threading.Thread(target=line, args=(number,), daemon=True) for number in range(LINES)]
     for thread in threads:
         thread.start()
-    end.wait()
-    (share / "answered").write_text(str(sum(answered)))
+    up.wait()
+    began, before = time.perf_counter(), sum(answered)
+    signals.begun.set()
+    signals.end.wait()
+    (share / "rate").write_text(str((sum(answered) - before) / (time.perf_counter() - began)))
 
 
 def flashes(sender: Agency, count: int) -> list[float]:
@@ -81,7 +102,7 @@ def flashes(sender: Agency, count: int) -> list[float]:
 def measure(count: int) -> tuple[list[float], list[float], float]:
     """Latencies without and with the flood, and how many rounds a second it held."""
     context = get_context("spawn")
-    go, end = context.Event(), context.Event()
+    signals = Signals(context.Event(), context.Event(), context.Event(), context.Event())
     with (
         pair_of_nodes(tapped=False, exchanged=1) as (sender, recipient),
         tempfile.TemporaryDirectory(prefix="tocsin-flood-") as place,
@@ -89,22 +110,24 @@ def measure(count: int) -> tuple[list[float], list[float], float]:
         share = Path(place)
         port = int(recipient.document("status")["listen"].rpartition(":")[2])
         card = (recipient.directory / "card.tocsin").read_text()
-        process = context.Process(target=flood, args=(card, recipient.code, port, share, go, end), daemon=True)
+        process = context.Process(target=flood, args=(card, recipient.code, port, share, signals), daemon=True)
         process.start()
-        while not (share / "code").exists() or not (share / "code").read_text():
-            time.sleep(0.05)
+        _wait(signals.known)
         recipient.document("peer_add", card=(share / "card").read_text(), code=(share / "code").read_text())
         flashes(sender, 20)
         quiet = flashes(sender, count)
-        go.set()
-        time.sleep(2)
-        began = time.perf_counter()
+        signals.go.set()
+        _wait(signals.begun)
         loud = flashes(sender, count)
-        took = time.perf_counter() - began
-        end.set()
+        signals.end.set()
         process.join()
-        answered = int((share / "answered").read_text())
-    return quiet, loud, answered / (took + 2)
+        rate = float((share / "rate").read_text())
+    return quiet, loud, rate
+
+
+def _wait(signal: Event) -> None:
+    if not signal.wait(PATIENCE_S):
+        raise RuntimeError("the flood did not come so far: the run is void")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from exchange.entry import Refused as RefusedEntry
 from exchange.errors import RefusalCode
 from exchange.policy import SILENT_KINDS, CaseFacts
 from exchange.round import Group, Result
-from keys.ids import AgencyId, MessageId, parse_uuid
+from keys.ids import AgencyId, EnvelopeId, MessageId, parse_uuid
 from nodes.identity import Identity, log_name
 from nodes.intake_plan import Arrived, Plan, Taken, let_others
 from nodes.metrics import Metrics
@@ -240,22 +240,8 @@ class Admitting:
         taken: Taken,
     ) -> None:
         proved, opened = read.message.proved, read.message.opened
-        header = proved.parsed.header
-        head = _signed_head(group)
-        draft = EntryDraft(
-            destination=peer.agency,
-            make=lambda time, salt: encode_entry(
-                Receipt(
-                    salt=salt,
-                    time=time,
-                    sender=header.sender,
-                    envelope_id=header.envelope_id,
-                    envelope_hash=proved.parsed.envelope_hash,
-                    head=head,
-                )
-            ),
-        )
-
+        about = _about(proved, group)
+        draft = EntryDraft(peer.agency, lambda time, salt: encode_entry(Receipt(salt, time, *about)))
         n, generation = opened.number, opened.generation
 
         def placed_ops(placed: Placed) -> list[Op]:
@@ -273,43 +259,27 @@ class Admitting:
     def _refuse(self, peer: Peer, group: Group, refused: Refused, plan: Plan, taken: Taken) -> None:
         proved, opened = refused.proved, refused.opened
         taken.wasted += refused.code in WASTEFUL
-        header = proved.parsed.header
-        head = _signed_head(group)
-        draft = EntryDraft(
-            destination=peer.agency,
-            make=lambda time, salt: encode_entry(
-                RefusedEntry(
-                    salt=salt,
-                    time=time,
-                    sender=header.sender,
-                    envelope_id=header.envelope_id,
-                    envelope_hash=proved.parsed.envelope_hash,
-                    head=head,
-                    code=refused.code.value,
-                )
-            ),
-        )
+        about, code = _about(proved, group), refused.code.value
+        draft = EntryDraft(peer.agency, lambda time, salt: encode_entry(RefusedEntry(salt, time, *about, code)))
 
         def placed_ops(placed: Placed) -> list[Op]:
             message_id = None if opened is None else opened.message_id
             number = (0, 0) if opened is None else (opened.generation, opened.number)
-            return [InsertInbound(_inbound_row(proved, group, placed, refused.code.value, message_id, *number, None))]
+            return [InsertInbound(_inbound_row(proved, group, placed, code, message_id, *number, None))]
 
         def placed_after(placed: Placed) -> None:
             taken.answers.add((placed.log, placed.index))
-            self._metrics.items_refused.add(refused.code.value)
+            self._metrics.items_refused.add(code)
 
         plan.add(draft, placed_ops, placed_after)
 
 
-def _signed_head(group: Group) -> SignedHead:
-    checkpoint = group.checkpoint
-    return SignedHead(
-        gateway=checkpoint.origin.gateway,
-        generation=checkpoint.origin.generation,
-        size=checkpoint.size,
-        root=checkpoint.root,
-    )
+def _about(proved: ProvedEnvelope, group: Group) -> tuple[AgencyId, EnvelopeId, bytes, SignedHead]:
+    """What an answer says which envelope it is about, and under which head of its sender: fields of both kinds."""
+    header, checkpoint = proved.parsed.header, group.checkpoint
+    origin = checkpoint.origin
+    head = SignedHead(origin.gateway, origin.generation, checkpoint.size, checkpoint.root)
+    return header.sender, header.envelope_id, proved.parsed.envelope_hash, head
 
 
 def _inbound_row(

@@ -23,6 +23,7 @@ from keys.encoding import encode
 from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
 from keys.ids import AgencyId
 from keys.trust import AnchorVerdict, Trust, judge_anchor
+from nodes import prices
 from nodes.budgets import Budgets, Measure
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
 from nodes.identity import Identity, log_name
@@ -58,12 +59,6 @@ RECOVER_EVERY_MS = 3_600_000
 RECOVER_MARGIN_MS = 120_000  # clocks differ; a message sent twice is shown once
 TOUCH_EVERY_MS = 60_000  # contact times are written with other news, or once a minute
 EXPIRY_BATCH = 256
-# Units of work: an item is one.
-DECODED_BYTES = 256  # of a round, for one unit
-MOST_DECODED = 1_000  # units: a body has 131,072 values at most, whatever its size
-ANCHOR_FACTOR = 3  # times the cost of a signed object for each key change
-SIGNED_COST = 4  # a checkpoint, a key change, an anchor: two signatures
-WASTE_COST = 16  # what proves nothing, or has to be refused by a signed entry: nobody honest sends it often
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +83,6 @@ class _Heard:
     released: bool
     recovering: bool
     new_anchor: bool
-    wasted: int = 0  # anchors and key changes that brought nothing but work
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +162,7 @@ class Node:
             positions = first_of(MAX_ITEMS, taken.answers, peer.owed, self._outflow.lacking_positions(peer))
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
-        self._budgets.charge(agency, Measure.WORK, WASTE_COST * (taken.wasted + heard.wasted))
+        self._budgets.charge(agency, Measure.WORK, prices.WASTE * taken.wasted)
         self._after(peer, taken, heard)
         if heard.released:
             peer.wake.set()
@@ -178,14 +172,14 @@ class Node:
         """A request that its peer's budget has paid for: decoding before it is decoded, the rest before a signature is
         checked. Raises RefusalError.
         """
-        guessed = 1 + min(len(body) // DECODED_BYTES, MOST_DECODED)
-        await self._budgets.take(peer.agency, Measure.WORK, guessed)
+        decoding = prices.decoding(len(body))
+        await self._budgets.take(peer.agency, Measure.WORK, decoding)
         try:
             request = self._decode(body, peer.agency)
         except RefusalError:
-            self._budgets.charge(peer.agency, Measure.WORK, WASTE_COST)
+            self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
             raise
-        more = work_of(request, len(peer.keys.changes)) - guessed
+        more = prices.taking(request, len(peer.keys.changes)) - decoding
         if more > 0:
             await self._budgets.take(peer.agency, Measure.WORK, more)
         else:
@@ -229,9 +223,8 @@ class Node:
             waiting = await self._unsigned(peer, ask, answer, taken)
             for item in ask.items:
                 peer.leased.pop(item.outbound.envelope_id, None)
-        self._budgets.charge(
-            peer.agency, Measure.WORK, work_of(answer, len(peer.keys.changes)) + WASTE_COST * taken.wasted
-        )
+        cost = prices.taking(answer, len(peer.keys.changes)) + prices.WASTE * taken.wasted
+        self._budgets.charge(peer.agency, Measure.WORK, cost)
         line = peer.line
         line.reachable, line.last_round_at = True, self._clock()
         line.carried(len(ask.items), line.last_round_at - ask.at)
@@ -338,15 +331,7 @@ class Node:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
         new_anchor = any(isinstance(op, PutAnchor) for op in ops)
-        learnt = sum(isinstance(op, PutKeyChange) for op in ops)
-        return _Heard(
-            ops,
-            released,
-            recovering=bool(again),
-            new_anchor=new_anchor,
-            # A change that does not verify was tried against every pair that its agency ever had.
-            wasted=8 * (len(spoken.key_changes) > learnt) + (spoken.anchor is not None and not new_anchor),
-        )
+        return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.
@@ -388,11 +373,13 @@ class Node:
                     ]
             except AnchorError as error:
                 self._metrics.items_dropped.add(error.reason.value)
+                self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
                 if error.reason is AnchorProblem.CONFLICT and not peer.conflicting:
                     peer.conflicting = True
                     ops.append(PutMeta(conflict_meta(peer.agency), encode(spoken.anchor)))
             except (KeysError, ExchangeError):
                 self._metrics.items_dropped.add("key_not_valid")
+                self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
         for proof in spoken.key_changes:
             if len(peer.keys.changes) >= MAX_CHANGES_OF_A_PEER:
                 break  # a pair lasts 90 days: nobody honest comes here, and each further one costs more
@@ -400,6 +387,7 @@ class Node:
                 peer.keys = add_key_change(peer.keys, proof)
             except (ExchangeError, KeysError):
                 self._metrics.items_dropped.add("key_not_valid")
+                self._budgets.charge(peer.agency, Measure.WORK, prices.FAILED_CHANGE)
                 break
             origin = proof.checkpoint.origin
             ops.append(
@@ -510,18 +498,6 @@ def first_of(room: int, *kinds: Iterable[tuple[str, int]]) -> list[tuple[str, in
     """
     ordered = dict.fromkeys(position for kind in kinds for position in sorted(kind))
     return list(ordered)[: max(room, 0)]
-
-
-def work_of(spoken: Round, changes: int) -> int:
-    """Units of work that taking a round will cost, told from its shape (PROTOCOL §9.4): a unit is about 0.1 ms. For an
-    anchor the `changes` of its agency are verified again.
-    """
-    held = spoken.hello.held
-    signed = len(spoken.groups) + len(spoken.key_changes)
-    if spoken.anchor is not None:
-        signed += 1 + ANCHOR_FACTOR * changes
-    signed += sum((head.checkpoint is not None) + len(head.key_changes) for head in held)
-    return SIGNED_COST * signed + sum(len(group.entries) for group in spoken.groups)
 
 
 @contextmanager

@@ -299,7 +299,7 @@ class PeerBook:
         if takes_profile:
             peer.profile, peer.profile_hash, peer.profile_position = card.profile, card.profile_hash, position
         if takes_head:
-            peer.heads[key] = Head(key[0], key[1], head.size, head.root, head, now)
+            peer.hold(Head(key[0], key[1], head.size, head.root, head, now))
         return peer
 
     async def _set(self, peer: Peer, trust: Trust, reason: object) -> Answer:

@@ -22,7 +22,8 @@ from exchange.alerts.values import Rule, Value, as_number, broken, matching
 # By ISO 3166-1 for users to assign (XK and the like), and two that it reserves for organisations.
 _USER_ASSIGNED = re.compile(r"AA|Q[M-Z]|X[A-Z]|ZZ|EU|UN")
 
-# Nationalities and issuers of documents that ICAO Doc 9303 adds to ISO 3166-1 alpha-3.
+# Nationalities and issuers of documents that ICAO Doc 9303-3 §5 adds to ISO 3166-1 alpha-3. Four of them are people's:
+# XXA stateless, XXB and XXC refugees, XXX of unspecified nationality.
 _ICAO = frozenset("D GBD GBN GBO GBP GBS RKS EUE UNO UNA UNK XXA XXB XXC XXX XOM XPO XIM".split())
 
 # ISO 639-1. The library's table of all 8,000 languages costs 6 MB; it is read only for a code of three letters.

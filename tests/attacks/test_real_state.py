@@ -18,6 +18,7 @@ from tests.peerkit.independent_peer import (
     NotProvedError,
     leaf_hash,
     make_consistency,
+    make_multiproof,
     now_ms,
 )
 from tests.peerkit.test_independent_peer import answer_to, introduce_to, port_of, sealed_alert
@@ -137,3 +138,17 @@ def test_what_is_no_round_is_refused_before_it_is_decoded_once_its_sender_has_us
     assert came == [Came("http", "malformed", 400), Came("http", "rate_limited", 429)]
     _, envelope_id = sealed_alert(honest, originator=LONDON)
     assert answer_to(honest, node, envelope_id).answer is not None
+
+
+def test_key_changes_that_do_not_verify_are_charged_as_what_they_cost(
+    strict: tuple[Node, Unscrupulous, IndependentPeer],
+) -> None:
+    """Each is tried against every pair that its agency ever had."""
+    node, hostile, _ = strict
+    line = HostileLine(node, hostile, port_of(node))
+    no_change = [hostile.entries[0], 0, make_multiproof(hostile.leaves, [0]), hostile.checkpoint()]
+    for _ in range(3):
+        assert line.round(lambda spoken: [*spoken[:3], [no_change], *spoken[4:]]).how == "receipt"
+    counted = node.ask("metrics")["text"]
+    assert 'tocsin_rounds_limited_total{budget="work_slowed"}' in counted
+    assert 'tocsin_items_dropped_total{code="key_not_valid"} 3.0' in counted
