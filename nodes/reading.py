@@ -33,7 +33,7 @@ MIN_SUFFIX = 4
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
 LEVELS = ("custody", "stored", "opened", "accepted", "rejected", "actioned", "refused", "erased")  # of one moment
-COUNTED = 500  # messages received and not decided that `status` still looks into, one by one
+COUNTED = 200  # messages received and not decided that `status` still looks into, one by one: 40 ms
 SENT_UNLESS_SAID = 100  # each of them costs a read of its own
 
 

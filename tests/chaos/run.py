@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.faults import Kind
+from tests.mounts import own_mounts
 from tests.processes import Children
 from tests.sqlite_door import has_door
 
@@ -145,18 +146,6 @@ def broken(why: str) -> dict[str, Any]:
         "settled_s": 0,
         "seconds": 0,
     }
-
-
-def own_mounts() -> list[str]:
-    """A prefix under which an arena may mount disks that nobody else sees; none where that cannot be had."""
-    unshare = shutil.which("unshare")
-    for options in (["-m"], ["-Urm"]):
-        if unshare is None:
-            break
-        trial = [unshare, *options, "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
-        if subprocess.run(trial, capture_output=True, check=False).returncode == 0:
-            return [unshare, *options]
-    return []
 
 
 def tasks(seed: int, kinds: Sequence[Kind], length: int, hits: int, total: Total) -> Iterator[Task]:

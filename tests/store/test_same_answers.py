@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from keys.ids import AgencyId
 from nodes.errors import FatalError
@@ -46,8 +43,7 @@ from nodes.store.contract import (
     Store,
     TouchPeer,
 )
-from nodes.store.memory import MemoryStore
-from nodes.store.sqlite import SqliteStore
+from tests.store.both import BothStores
 from tests.store.rows import (
     OTHER,
     OURS,
@@ -267,28 +263,20 @@ async def about(store: Store, agency: AgencyId) -> dict[str, Any]:
     return answers
 
 
-class SameAnswers(RuleBasedStateMachine):
+class SameAnswers(BothStores):
     """Both stores, one batch after the other."""
-
-    @initialize()
-    def open(self) -> None:
-        self.runner = asyncio.Runner()
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "store.db"
-        self.memory = MemoryStore()
-        self.sqlite = self.runner.run(SqliteStore.open(self.path, create=True))
 
     @rule(ops=st.lists(operations, max_size=6), log=st.sampled_from(LOGS), grows=flags, wrong=st.integers(-1, 9))
     def commit(self, ops: list[Op], log: str, grows: bool, wrong: int) -> None:
         appends = [self.next_append(log, wrong)] if grows else []
-        ends = self.runner.run(self.commit_to_both(Batch(ops, appends)))
+        ends = self.ends(Batch(ops, appends))
         assert ends[0] is ends[1]
         if ends[0] is FatalError:
             self.restart()
 
     @rule(log=st.sampled_from(LOGS))
     def close_log(self, log: str) -> None:
-        ends = self.runner.run(self.commit_to_both(Batch([], [], [log])))
+        ends = self.ends(Batch([], [], [log]))
         assert ends[0] is ends[1]
         if ends[0] is FatalError:
             self.restart()
@@ -298,17 +286,11 @@ class SameAnswers(RuleBasedStateMachine):
         failed: Future[bytes] = Future()
         failed.set_exception(LookupError())
         work = Batch(ops, [replace(self.next_append("gw1/1", 9), checkpoint=failed)])
-        ends = self.runner.run(self.commit_to_both(work))
+        ends = self.ends(work)
         assert ends[0] is ends[1]
         assert ends[0] is not None
         if ends[0] is FatalError:
             self.restart()
-
-    @rule()
-    def restart(self) -> None:
-        self.memory = self.memory.reopen()
-        self.runner.run(self.sqlite.close())
-        self.sqlite = self.runner.run(SqliteStore.open(self.path, create=False))
 
     def next_append(self, log: str, wrong: int) -> LogAppend:
         """Two entries more; now and then from a size that is not the durable one."""
@@ -316,29 +298,12 @@ class SameAnswers(RuleBasedStateMachine):
         size = logs.get(log, 0)
         return append(size + 1 if wrong == 0 else size, b"%d" % size, b"%d" % (size + 1), log=log)
 
-    async def commit_to_both(self, work: Batch) -> list[type[BaseException] | None]:
-        ends: list[type[BaseException] | None] = []
-        for store in (self.memory, self.sqlite):
-            try:
-                await store.commit(work)
-            except Exception as error:  # noqa: BLE001 - compared
-                ends.append(type(error))
-            else:
-                ends.append(None)
-        return ends
-
     @invariant()
     def answers_are_the_same(self) -> None:
         if hasattr(self, "sqlite"):
             expected, found = (self.runner.run(everything(store)) for store in (self.memory, self.sqlite))
             for question, answer in expected.items():
                 assert found[question] == answer, question
-
-    def teardown(self) -> None:
-        if hasattr(self, "sqlite"):
-            self.runner.run(self.sqlite.close())
-            self.runner.close()
-            self.directory.cleanup()
 
 
 TestSameAnswers = SameAnswers.TestCase

@@ -7,18 +7,14 @@ good, once, and a batch that failed never was. TOCSIN_LONG=1 runs it longer.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from exchange.delivery import Fact, State, at_least, delivery_state
 from keys.ids import AgencyId, EnvelopeId, MessageId
@@ -41,8 +37,7 @@ from nodes.store.contract import (
     Store,
     StoreConflictError,
 )
-from nodes.store.memory import MemoryStore
-from nodes.store.sqlite import SqliteStore
+from tests.store.both import BothStores
 from tests.store.rows import (
     OTHER,
     OURS,
@@ -80,16 +75,11 @@ class Model:
     entries: list[bytes] = field(default_factory=list)
 
 
-class Promises(RuleBasedStateMachine):
+class Promises(BothStores):
     """A node's batches on both drivers at once."""
 
-    @initialize()
-    def open(self) -> None:
-        self.runner = asyncio.Runner()
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "store.db"
-        self.memory = MemoryStore()
-        self.sqlite = self.runner.run(SqliteStore.open(self.path, create=True))
+    def __init__(self) -> None:
+        super().__init__()
         self.model = Model()
         self.envelopes = 0
 
@@ -192,7 +182,7 @@ class Promises(RuleBasedStateMachine):
         failed: Future[bytes] = Future()
         failed.set_exception(LookupError())
         work = Batch([InsertMessage(message(number))], [replace(self._append([b"never"]), checkpoint=failed)])
-        assert self._ends(work) == [LookupError, LookupError]
+        assert self.ends(work) == [LookupError, LookupError]
 
     @rule(number=st.integers(5, 9), off=st.sampled_from([-1, 1]))
     def find_another_writer(self, number: int, off: int) -> None:
@@ -201,22 +191,16 @@ class Promises(RuleBasedStateMachine):
         if size < 0:
             return
         work = Batch([InsertMessage(message(number))], [append(size, b"never")])
-        assert self._ends(work) == [FatalError, FatalError]
-        assert self._ends(Batch([InsertMessage(message(number))])) == [FatalError, FatalError]
+        assert self.ends(work) == [FatalError, FatalError]
+        assert self.ends(Batch([InsertMessage(message(number))])) == [FatalError, FatalError]
         self.restart()
-
-    @rule()
-    def restart(self) -> None:
-        self.memory = self.memory.reopen()
-        self.runner.run(self.sqlite.close())
-        self.sqlite = self.runner.run(SqliteStore.open(self.path, create=False))
 
     # --- how
 
     def commit(self, ops: Sequence[Op], *, entries: Sequence[bytes] = (), fits: bool = True) -> bool:
         """Commit on both; `fits` says whether they must take it."""
         before = None if fits else [self.ask(everything(store)) for store in self.stores]
-        ends = self._ends(Batch(ops, [self._append(entries)] if entries else []))
+        ends = self.ends(Batch(ops, [self._append(entries)] if entries else []))
         assert ends == ([None, None] if fits else [StoreConflictError, StoreConflictError])
         if fits:
             self.model.entries.extend(entries)
@@ -227,24 +211,6 @@ class Promises(RuleBasedStateMachine):
     def _append(self, entries: Sequence[bytes]) -> LogAppend:
         size = len(self.model.entries)
         return append(size, *entries, root=(size + len(entries)).to_bytes(32, "big"))
-
-    def _ends(self, work: Batch) -> list[type[BaseException] | None]:
-        ends: list[type[BaseException] | None] = []
-        for store in self.stores:
-            try:
-                self.ask(store.commit(work))
-            except Exception as error:  # noqa: BLE001 - compared
-                ends.append(type(error))
-            else:
-                ends.append(None)
-        return ends
-
-    @property
-    def stores(self) -> tuple[Store, Store]:
-        return self.memory, self.sqlite
-
-    def ask(self, answer: Any) -> Any:
-        return self.runner.run(answer)
 
     # --- what is always so
 
@@ -284,12 +250,6 @@ class Promises(RuleBasedStateMachine):
             for rows in (await store.acks(sender, ids)).values():
                 held.update({(row.by, row.carrier_id): row.message_id for row in rows})
         assert held == self.model.acks
-
-    def teardown(self) -> None:
-        if hasattr(self, "sqlite"):
-            self.runner.run(self.sqlite.close())
-            self.runner.close()
-            self.directory.cleanup()
 
 
 TestPromises = Promises.TestCase
