@@ -86,9 +86,8 @@ class ClaimKind(StrEnum):
     ACTIONED = "actioned"
 
 
-_ORDER: Mapping[ClaimKind, int] = {
-    kind: place for place, kind in enumerate(ClaimKind)
-}  # of one moment, what came first
+# Of one moment, what came first.
+_ORDER: Mapping[ClaimKind, int] = {kind: place for place, kind in enumerate(ClaimKind)}
 
 
 @dataclass(frozen=True, slots=True)
