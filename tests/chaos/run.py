@@ -31,6 +31,7 @@ HITS = 100
 LENGTH = 25
 ARENA_S = 1_800
 MOST_ARENAS = 1_000
+MOST_BROKEN = 4  # arenas in a row that come to no verdict: the campaign itself is broken, or the machine
 SMALL_DISK_EVERY, SMALL_DISK_SHARE = 4, 5
 LOST = ("lost", "ack_lost", "forgotten_by_sender", "receipt_without_message", "not_settled")
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,10 +79,12 @@ class Total:
     checkpoints: int = 0
     expired: int = 0
     small_disks: int = 0
+    broken: int = 0  # arenas that came to no verdict, since the last that did
 
     def take(self, verdict: dict[str, Any]) -> None:
         """Add an arena's verdict."""
         self.arenas += 1
+        self.broken = self.broken + 1 if verdict["violations"] and not verdict["outcomes"] else 0
         self.violations += len(verdict["violations"])
         self.posts += verdict["posts"]
         self.acks += verdict["acks"]
@@ -149,10 +152,12 @@ def broken(why: str) -> dict[str, Any]:
 
 
 def tasks(seed: int, kinds: Sequence[Kind], length: int, hits: int, total: Total) -> Iterator[Task]:
-    """One arena after the other, each of the kinds that have not hit often enough by then."""
+    """One arena after the other, each of the kinds that have not hit often enough by then. Ends early when arenas only
+    break.
+    """
     for number in range(MOST_ARENAS):
         lacking = tuple(kind for kind in kinds if total.rows[kind].hit < hits)
-        if not lacking:
+        if not lacking or total.broken >= MOST_BROKEN:
             return
         yield Task(seed, number, _mixed(lacking, number), length)
 

@@ -13,6 +13,7 @@ import pytest
 from tests.chaos.control import Action, Arm, Control, Where
 from tests.chaos.disk import SQLITE_FULL, FaultyDisk
 from tests.chaos.faults import MOST_DAYS, Kind, draw_arena
+from tests.chaos.run import MOST_BROKEN, Total, broken, tasks
 from tests.power_cut import Keeper, cut
 from tests.sqlite_door import OK, Call, Request
 
@@ -35,6 +36,15 @@ def test_no_arena_outlives_the_anchors_of_its_nodes() -> None:
         faults = draw_arena(seed, 0, [Kind.EXPIRY], 100)
         assert 5 <= len(faults) < 100
         assert sum(fault.days for fault in faults) <= MOST_DAYS
+
+
+def test_a_campaign_whose_arenas_only_break_ends_and_one_of_them_counts_as_a_violation() -> None:
+    total = Total()
+    begun = 0
+    for _ in tasks(7, list(Kind), 25, 100, total):
+        begun += 1
+        total.take(broken("no end"))
+    assert (begun, total.violations) == (MOST_BROKEN, MOST_BROKEN)
 
 
 class Store:
