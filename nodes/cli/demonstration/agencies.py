@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ INTERPOL = Cast("interpol.int", "INTERPOL General Secretariat", "FR", "+33472447
 class Agency:
     """One agency's node, with a tap on the line that leads to it unless it shall be called directly."""
 
-    def __init__(self, cast: Cast, home: Path, *, tapped: bool = True) -> None:
+    def __init__(self, cast: Cast, home: Path, *, tapped: bool = True, line: Callable[[int], Tap] = Tap) -> None:
         self.cast = cast
         self.directory = home / cast.agency
         self._passphrase = home / f"{cast.agency}.passphrase"
@@ -58,7 +58,7 @@ class Agency:
         self._process: subprocess.Popen[bytes] | None = None
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = int(probe.getsockname()[1])
-        self.tap = Tap(self._port)
+        self.tap = line(self._port)
         self._called_at = self.tap.port if tapped else self._port
         self.code = ""
 
