@@ -28,6 +28,9 @@ from keys.ids import AgencyId, EnvelopeId, GatewayName, parse_gateway_name
 ROUND_VERSION = 1
 MAX_ROUND_BYTES = 4_194_304
 MAX_ITEMS = 1_024
+MIN_ROUND_BYTES = 524_288
+MIN_ITEMS = 64
+SLOWEST_BYTES_PER_S = 4_096  # a round may take its size over this (PROTOCOL §9.5): rural lines are slow
 MAX_LOGS = 64
 MAX_HELD_CHANGES = 256  # all that lead from an anchor to a head
 MAX_KEY_CHANGES = 16  # a pair lasts 90 days; each costs several signature checks
@@ -44,6 +47,26 @@ class Limits:
 
     max_round_bytes: int = MAX_ROUND_BYTES
     max_items: int = MAX_ITEMS
+
+    @property
+    def heeded(self) -> Limits:
+        """What the other plans by: not beyond the ceilings, and not so little that the largest envelope found no place
+        (PROTOCOL §9).
+        """
+        return Limits(
+            min(max(self.max_round_bytes, MIN_ROUND_BYTES), MAX_ROUND_BYTES),
+            min(max(self.max_items, MIN_ITEMS), MAX_ITEMS),
+        )
+
+    @property
+    def envelope_bytes(self) -> int:
+        """Half of the bytes are for envelopes, the rest for entries and proofs."""
+        return self.max_round_bytes // 2
+
+    @property
+    def entries(self) -> int:
+        """Entries that surely find room in the other half: 1 KiB each, with its share of the proof."""
+        return min(self.max_items, self.max_round_bytes // 2_048)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,11 +173,11 @@ def build_agency_keys(anchors: Sequence[Anchor], key_changes: Iterable[AnyProof]
     return keys
 
 
-def add_key_change(keys: AgencyKeys, proof: AnyProof) -> AgencyKeys:
+def add_key_change(keys: AgencyKeys, proof: AnyProof, *, most: int | None = None) -> AgencyKeys:
     """The keys that also know this change; the same keys if they do already.
 
     The change is verified by its own checkpoint, which has size index + 1 and is signed by the pair before it, and by
-    the new pair's signature over itself.
+    the new pair's signature over itself. `most`: how many pairs its checkpoint is tried against, all if None.
 
     Raises:
         StatementError: it does not verify, or the pair before it is not known or does not cover that size.
@@ -186,7 +186,7 @@ def add_key_change(keys: AgencyKeys, proof: AnyProof) -> AgencyKeys:
     change = _decode(proof.entry)
     if not isinstance(change, KeyChange):
         _fail(StatementProblem.BAD_ENCODING, 1)
-    signed = _verify_place(proof, keys)
+    signed = _verify_place(proof, keys, most)
     checkpoint, origin = signed.checkpoint, signed.checkpoint.origin
     if checkpoint.size != proof.index + 1:
         _fail(StatementProblem.BAD_INCLUSION_PROOF, 2)
@@ -353,12 +353,12 @@ def _decode(data: bytes) -> Entry:
         raise StatementError(StatementProblem.BAD_ENCODING, 1) from error
 
 
-def _verify_place(proof: AnyProof, keys: AgencyKeys) -> _Signed:
+def _verify_place(proof: AnyProof, keys: AgencyKeys, most: int | None = None) -> _Signed:
     """Steps 2 to 5: the entry lies in a log of the agency, under a checkpoint that one pair signed."""
     if isinstance(proof, Proof):
         # A compact checkpoint stands for a note that is well-formed by construction: (3) holds.
         _check_inclusion(proof, proof.checkpoint.size, proof.checkpoint.root)  # (2)
-        return _verify_signatures(proof.checkpoint, keys)  # (4), (5)
+        return _verify_signatures(proof.checkpoint, keys, most)  # (4), (5)
     # (3) exactly three lines, a canonical size, a 32-byte root. Read first: (2) needs size and root.
     try:
         note = proof.parsed_note()

@@ -168,9 +168,10 @@ class LimitsConfig(_Section):
     connections_per_address: Annotated[int, Field(ge=1, le=65_536)] = 128
     rounds_per_peer: Annotated[int, Field(ge=1, le=64)] = 4
     round_memory_bytes: Annotated[int, Field(ge=8 * MIB)] = 64 * MIB
-    peer_rounds_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 250
-    peer_bytes_per_s: Annotated[int, Field(ge=65_536)] = 16 * MIB
-    peer_work_per_s: Annotated[int, Field(ge=100, le=100_000_000)] = 4_000
+    # Not below what every node owes a peer (PROTOCOL §9.4): 50 rounds, 4 MiB, and 1,000 items under as many heads.
+    peer_rounds_per_s: Annotated[int, Field(ge=50, le=1_000_000)] = 250
+    peer_bytes_per_s: Annotated[int, Field(ge=4 * MIB)] = 16 * MIB
+    peer_work_per_s: Annotated[int, Field(ge=1_200, le=100_000_000)] = 4_000
 
 
 class NodeConfig(_Section):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from exchange.errors import RefusalError
+from exchange.round import SLOWEST_BYTES_PER_S
 from keys.ids import AgencyId
 from keys.trust import Trust
 from nodes.errors import FatalError, StoreError
@@ -120,7 +121,7 @@ class Courier:
         ask = await self._node.ask(peer)
         target = PeerTarget(peer.agency, peer.endpoints[0], peer.tls_roots[0])
         try:
-            answer = await self._client.round(target, ask.body, ROUND_TIMEOUT_S)
+            answer = await self._client.round(target, ask.body, patience_s(ask))
             settled = await self._node.settle(peer, ask, answer)
         except Unreachable:
             await self._failed(peer, ask, "unreachable")
@@ -172,3 +173,10 @@ class Courier:
         until = (line.last_round_at or now) + HEARTBEAT_MS
         due = await self._store.next_due(peer.agency, now)
         return until if due is None else min(until, max(due, now + 1))
+
+
+def patience_s(ask: Ask) -> float:
+    """How long a round may take. One that holds several envelopes and takes too long comes again smaller; a single
+    envelope cannot, so it gets the time that the slowest line needs for it (PROTOCOL §9.5).
+    """
+    return ROUND_TIMEOUT_S + (len(ask.body) / SLOWEST_BYTES_PER_S if len(ask.items) <= 1 else 0.0)

@@ -81,10 +81,11 @@ class Intake:
             else facts_of_ours(self._identity.agency, answer, deliveries)
             for answer, envelope in zip(answers, envelopes, strict=True)
         ]
+        brought = False
         try:
             _check_first_of_its_log(group, plan)
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
-            self._words.keep_opened(peer, statements, plan)
+            brought = self._words.keep_opened(peer, statements, plan)
             await self._words.check_in_force(peer, group, statements, plan, now)
         except StatementError as error:
             code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
@@ -92,7 +93,7 @@ class Intake:
                 Result(envelope.header.envelope_id, code) for envelope in envelopes if envelope is not None
             )
             self._metrics.items_dropped.add(error.reason)
-            taken.wasted += 1
+            taken.wasted += not brought  # a generation that has ended may still say where it began (PROTOCOL §9.3)
             return
         await self._words.take_head(peer, group, plan, now)
         for row, _ in deliveries.values():

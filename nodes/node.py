@@ -16,8 +16,8 @@ from exchange.envelope import Precedence
 from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
 from exchange.proof import proof_to_wire
 from exchange.retry import next_attempt
-from exchange.round import MAX_ITEMS, Group, Hello, Result, Round, decode_round, encode_round
-from exchange.statement import add_key_change, build_agency_keys
+from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
+from exchange.statement import LINE_CANDIDATES, add_key_change, build_agency_keys
 from keys.anchor import anchor_from_wire, anchor_to_wire
 from keys.encoding import encode
 from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
@@ -159,7 +159,8 @@ class Node:
                 taken = await self._intake.take(
                     peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
                 )
-            positions = first_of(MAX_ITEMS, taken.answers, peer.owed, self._outflow.lacking_positions(peer))
+            room = peer.limits.entries
+            positions = first_of(room, taken.answers, peer.owed, self._outflow.lacking_positions(peer))
             groups = await self._outflow.groups(peer, (), positions)
             answer = self._round(peer, groups, tuple(taken.results))
         self._budgets.charge(agency, Measure.WORK, prices.WASTE * taken.wasted)
@@ -194,14 +195,15 @@ class Node:
         if not peer.guard_passed:
             return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
         await self._posting.seal_waiting(peer)
+        most = peer.most_envelopes
         items = await self._outflow.due(peer, now)
-        room = MAX_ITEMS - len(items)
+        room = peer.most_entries - len(items)
         positions = frozenset(first_of(room, peer.owed, self._outflow.lacking_positions(peer)))
         groups = await self._outflow.groups(peer, items, positions)
         for item in items:
             peer.leased[item.outbound.envelope_id] = now + LEASE_MS
         body = encode_round(self._round(peer, groups, ()))
-        return Ask(body, items, positions, hello_only=not items and not positions, at=now, most=peer.line.batch)
+        return Ask(body, items, positions, hello_only=not items and not positions, at=now, most=most)
 
     async def settle(self, peer: Peer, ask: Ask, body: bytes) -> Settled:
         """Take a peer's answer. Raises RefusalError when it is none."""
@@ -233,7 +235,7 @@ class Node:
         # calling for ever.
         line.head_asks = line.head_asks + 1 if answer.hello.head_wanted else 0
         self._after(peer, taken, heard)
-        lacks = bool(self._outflow.lacking_positions(peer) - ask.positions) if peer.guard_passed else False
+        lacks = peer.guard_passed and bool((self._outflow.lacking_positions(peer) | peer.owed) - ask.positions)
         again = (
             (answer.hello.head_wanted and line.head_asks < MAX_HEAD_ASKS)
             or (peer.guard_passed and not was_passed)
@@ -318,6 +320,7 @@ class Node:
             ops.append(TouchPeer(peer.agency, now, skew))
         peer.row = replace(peer.row, last_contact_at=now, clock_skew_ms=skew)
         peer.known = hello.known
+        peer.limits = hello.limits.heeded
         peer.head_wanted = hello.head_wanted
         ours = [held for held in hello.held if held.gateway == self._identity.gateway]
         peer.holds = {held.generation: tuple(h.size for h in ours if h.generation == held.generation) for held in ours}
@@ -384,10 +387,10 @@ class Node:
             if len(peer.keys.changes) >= MAX_CHANGES_OF_A_PEER:
                 break  # a pair lasts 90 days: nobody honest comes here, and each further one costs more
             try:
-                peer.keys = add_key_change(peer.keys, proof)
+                peer.keys = add_key_change(peer.keys, proof, most=LINE_CANDIDATES)
             except (ExchangeError, KeysError):
                 self._metrics.items_dropped.add("key_not_valid")
-                self._budgets.charge(peer.agency, Measure.WORK, prices.FAILED_CHANGE)
+                self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
                 break
             origin = proof.checkpoint.origin
             ops.append(

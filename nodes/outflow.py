@@ -48,8 +48,9 @@ class Outflow:
         """
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
-        most = peer.line.batch
-        rows = await self._store.due(peer.agency, now, frozenset(peer.leased), most, most * BATCH_BYTES_EACH)
+        most = peer.most_envelopes
+        most_bytes = min(most * BATCH_BYTES_EACH, peer.limits.envelope_bytes)
+        rows = await self._store.due(peer.agency, now, frozenset(peer.leased), most, most_bytes)
         rows = [(recipient, await self._in_open_log(outbound)) for recipient, outbound in rows]
         # The store may show a commit a moment before the writer makes its head current: what no head covers waits.
         covered = [row for row in rows if self._ledger.covers(row[1].log, row[1].index)]

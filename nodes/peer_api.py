@@ -23,7 +23,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from exchange.errors import RefusalCode, RefusalError
-from exchange.round import MAX_ROUND_BYTES, encode_error
+from exchange.round import MAX_ROUND_BYTES, SLOWEST_BYTES_PER_S, encode_error
 from keys.ids import AgencyId
 from nodes.budgets import Budgets, Measure
 from nodes.errors import FatalError
@@ -64,7 +64,7 @@ class PeerLimits:
     first_request_s: float = 10.0  # from the handshake to the end of the first header
     unserved_first_request_s: float = 1.0  # the same on a connection that is only answered a refusal
     body_s: float = 30.0
-    slowest_bytes_per_s: int = 4_096  # a body may take body_s and its size over this: rural lines are slow
+    slowest_bytes_per_s: int = SLOWEST_BYTES_PER_S  # a body may take body_s and its size over this
     answer_s: float = 30.0  # and its size over slowest_bytes_per_s
     idle_s: float = 75.0
     refusal_s: float = 1.0  # before rate_limited is said: an answer at once would be asked for at once again

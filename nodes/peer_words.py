@@ -72,11 +72,14 @@ class PeerWords:
             raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
 
     @staticmethod
-    def keep_opened(peer: Peer, statements: Sequence[Statement | StatementError], plan: Plan) -> None:
-        """Keep where generations of its log begin, for evidence. Whether such a word counts is judged there, so it is
-        kept whatever pair signed it; nothing is decided by it here. A second one for the same generation is kept too,
-        since it convicts its signer; junk beyond that must not fill the place of what is true.
+    def keep_opened(peer: Peer, statements: Sequence[Statement | StatementError], plan: Plan) -> bool:
+        """Keep where generations of its log begin, for evidence; True if there was something to keep.
+
+        Whether such a word counts is judged there, so it is kept whatever pair signed it; nothing is decided by it
+        here. A second one for the same generation is kept too, since it convicts its signer; junk beyond that must not
+        fill the place of what is true.
         """
+        before = len(plan.opened)
         for statement in statements:
             if not (
                 isinstance(statement, Statement)
@@ -94,6 +97,7 @@ class PeerWords:
             ]
             if statement.entry_bytes not in rivals and len(rivals) < MAX_RIVALS and len(kept) < MAX_OPENED_KEPT:
                 plan.opened.append(statement_proof(statement))
+        return len(plan.opened) > before
 
     # --- heads
 

@@ -15,7 +15,7 @@ from exchange.checkpoint import Checkpoint
 from exchange.entry import Profile
 from exchange.policy import Addressee
 from exchange.proof import Proof
-from exchange.round import MAX_CONSISTENCY, Known
+from exchange.round import MAX_CONSISTENCY, Known, Limits
 from exchange.statement import AgencyKeys
 from keys.anchor import Anchor
 from keys.epochs import PublishedKey, choose_key
@@ -28,6 +28,8 @@ MAX_CROSSED = 7
 FIRST_BATCH = 64
 MAX_BATCH = 512
 QUICK_MS = 2_000
+SLOW_MS = 2 * QUICK_MS
+FEWEST_ENTRIES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,13 @@ class Line:
     batch: int = FIRST_BATCH  # envelopes of one round
 
     def carried(self, items: int, took_ms: int) -> None:
-        """A round with so many envelopes was answered. A full one that went quickly may be followed by a larger one."""
+        """A round with so many envelopes was answered. A full one that went quickly may be followed by a larger one, a
+        slow one is followed by a smaller: what is urgent waits for the round that is on the line.
+        """
         if items >= self.batch and took_ms < QUICK_MS:
             self.batch = min(2 * self.batch, MAX_BATCH)
+        elif items > 1 and took_ms >= SLOW_MS:
+            self.batch = items // 2
 
     def broke(self) -> None:
         """A round was not answered: on a bad line a large one would be sent for ever and never arrive."""
@@ -85,6 +91,7 @@ class Peer:
     # What it told of us in this process's life:
     guard_passed: bool = False
     known: Known | None = None
+    limits: Limits = field(default_factory=Limits)  # what it takes in one round
     holds: dict[int, tuple[int, ...]] = field(default_factory=dict)  # our generation -> sizes it holds
     changes_held: int = 0
     head_wanted: bool = True  # it must be told, whole, which head of its log we hold
@@ -131,6 +138,18 @@ class Peer:
     def listens(self) -> bool:
         """False for one whose profile names no address: only its own calls reach it."""
         return self.profile is None or bool(self.profile.endpoints)
+
+    @property
+    def most_envelopes(self) -> int:
+        """How many envelopes the next round to it may hold."""
+        return min(self.line.batch, self.limits.max_items)
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries the next round to it may hold, envelopes among them. On a bad line few: a large round would
+        be sent for ever, and what is urgent with it.
+        """
+        return min(self.limits.entries, max(2 * self.line.batch, FEWEST_ENTRIES))
 
     @property
     def tls_roots(self) -> tuple[bytes, ...]:

@@ -11,9 +11,6 @@ from exchange.round import Round
 WASTE: Final = 16
 """What proves nothing, or has to be refused by a signed entry: nobody honest sends it often."""
 
-FAILED_CHANGE: Final = 8 * WASTE
-"""A key change that does not verify: it was tried against every pair that its agency ever had."""
-
 _DECODED_BYTES: Final = 256  # for one unit
 _MOST_DECODED: Final = 1_000  # units: a body has 131,072 values at most, whatever its size
 _SIGNED: Final = 4  # a checkpoint, a key change, an anchor: two signatures

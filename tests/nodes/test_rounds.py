@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from nodes.node import first_of
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from exchange.round import MAX_ITEMS, MAX_ROUND_BYTES, MIN_ITEMS, MIN_ROUND_BYTES, Limits, decode_round, encode_round
+from keys.ids import AgencyId
+from nodes.courier import ROUND_TIMEOUT_S, patience_s
+from nodes.node import Ask, first_of
+from nodes.outflow import Item
+from nodes.peers import Peer
+from nodes.store.contract import PeerRow
+from tests.alerts.builders import SMALLEST
+from tests.exchange.agencies import NOW, make_agency
+from tests.nodes.line import Line
+
+SENDER, RECIPIENT = AgencyId("ponal.co"), AgencyId("bka.de")
 
 
 def _positions(log: str, count: int) -> set[tuple[str, int]]:
@@ -15,3 +31,72 @@ def test_a_round_takes_answers_first_then_what_is_owed_and_never_more_than_it_ha
     assert first_of(7, answers, owed, lacking) == sorted(owed)[:7]
     assert first_of(10, owed, lacking) == [*sorted(owed), *sorted(lacking)[:2]]
     assert first_of(-1, answers) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "heeded"),
+    [
+        (Limits(1_048_576, 100), Limits(1_048_576, 100)),
+        (Limits(0, 0), Limits(MIN_ROUND_BYTES, MIN_ITEMS)),
+        (Limits(1 << 62, 1 << 62), Limits(MAX_ROUND_BYTES, MAX_ITEMS)),
+    ],
+)
+def test_limits_of_a_peer_are_heeded_between_floor_and_ceiling(said: Limits, heeded: Limits) -> None:
+    assert said.heeded == heeded
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+def _answer_saying(line: Line, limits: Limits) -> None:
+    """The recipient answers the round on the line, and names these limits."""
+    transit = line.transits[SENDER, RECIPIENT]
+    line.advance((SENDER, RECIPIENT))
+    assert transit.answer is not None
+    answer = decode_round(transit.answer, speaker=RECIPIENT, listener=SENDER)
+    transit.answer = encode_round(replace(answer, hello=replace(answer.hello, limits=limits)))
+    line.advance((SENDER, RECIPIENT))
+
+
+def test_a_round_holds_no_more_than_its_recipient_takes_and_everything_arrives(line: Line) -> None:
+    count, limits = MIN_ITEMS + 26, Limits(MIN_ROUND_BYTES, MIN_ITEMS)
+    for _ in range(count):
+        assert isinstance(line.say(SENDER, "post", {"content": SMALLEST, "to": [RECIPIENT]}), dict)
+    line.peer(SENDER, RECIPIENT).line.batch = count  # a quick line: all would go in one round
+    sizes = []
+    while len(line.inbox(RECIPIENT)) < count:
+        line.ask((SENDER, RECIPIENT))
+        body = line.requests[-1][2]
+        sizes.append(
+            (len(body), sum(len(g.entries) for g in decode_round(body, speaker=SENDER, listener=RECIPIENT).groups))
+        )
+        _answer_saying(line, limits)
+
+    assert all(size <= limits.max_round_bytes and items <= limits.max_items for size, items in sizes)
+    assert max(items for _, items in sizes) == limits.max_items
+    assert len({row.message_id for row in line.inbox(RECIPIENT)}) == count
+
+
+def test_on_a_bad_line_a_round_carries_few_entries_so_that_what_is_urgent_gets_through() -> None:
+    agency = make_agency("ponal.co")
+    peer = Peer(
+        PeerRow(agency.agency, "trusted", "Policia", "CO", b"anchor", None, 1, 1, None, None, None), agency.keys
+    )
+    peer.line.batch = 512
+    assert peer.most_entries == MAX_ITEMS
+    for _ in range(9):
+        peer.line.broke()
+    assert (peer.most_envelopes, peer.most_entries) == (1, 16)
+
+
+def test_one_envelope_gets_the_time_that_the_slowest_line_needs_and_several_come_again_smaller() -> None:
+    def patience(envelopes: int) -> float:
+        items: list[Item] = [None] * envelopes  # type: ignore[list-item]  # only their number counts
+        return patience_s(Ask(bytes(266_240), items, frozenset(), hello_only=False, at=NOW, most=64))
+
+    assert patience(1) == ROUND_TIMEOUT_S + 65
+    assert patience(2) == ROUND_TIMEOUT_S
