@@ -97,16 +97,18 @@ class Speaking:
                 "wrong_state", "only a message received can be acknowledged", "tocsin inbox lists those"
             )
         officer = self._officer(caller, args)
+        headline = self._vault.headline(row)
+        case_id = None if headline is None else headline.case_id
         said = await self._said(row)
         decided = next((body for body in reversed(said) if body.level in ("accepted", "rejected", "actioned")), None)
         same = next((body for body in said if body.level == level), None)
         if same is not None and (decided is None or level in (decided.level, "accepted")):
-            return Answer(_ack_document(row, same))
+            return Answer(_ack_document(row, case_id, same))
         if decided is not None and not (decided.level == "accepted" and level == "actioned"):
             raise OperationError(
                 "wrong_state",
                 f"this message was {decided.level} at {timestamp(decided.at)} by {decided.officer or 'this agency'}",
-                "a decision is corrected by a note: tocsin note CASE -",
+                f"a decision is corrected by a note: tocsin note {case_id} -" if case_id else "",
             )
         if level == "accepted":
             await self._check_stands(row)
@@ -115,7 +117,7 @@ class Speaking:
         if not said:
             await self._acknowledge(row, self._ack(row, "opened", None, None, officer))
         await self._acknowledge(row, decision)
-        return Answer(_ack_document(row, decision.body))
+        return Answer(_ack_document(row, case_id, decision.body))
 
     async def _check_stands(self, row: MessageRow) -> None:
         """To accept is to promise action on what was read: never on what its originator replaced or called off. What
@@ -240,10 +242,11 @@ def _follows(submission: Submission) -> bool:
     return submission.error is None and submission.tree.get("kind") in FOLLOWING_KINDS
 
 
-def _ack_document(row: MessageRow, body: AckBody) -> Document:
+def _ack_document(row: MessageRow, case_id: str | None, body: AckBody) -> Document:
     return {
         "v": 1,
         "message_id": format_uuid(row.message_id),
+        "case_id": case_id,  # nobody knows it any more once the content is erased
         "level": body.level,
         "cause": body.cause,
         "at": timestamp(body.at),

@@ -12,8 +12,9 @@ import pytest
 import nodes.daemon
 from nodes.directory import create_directory
 from tests.cli.conftest import Operator
-from tests.cli.contract import check_document
+from tests.cli.contract import check_document, examples
 from tests.cli.recorded import RecordedNode
+from tests.cli.samples import CASE_ID
 
 
 def test_the_command_that_starts_a_new_node_is_quoted(
@@ -56,6 +57,16 @@ def test_a_hint_in_json_reaches_the_same_node(node: RecordedNode, tocsin: Operat
     error = {"code": "wrong_state", "message": "m", "hint": "tocsin peer list", "exit": 65, "problems": []}
     node.answers("peer_list", {"v": 1, "error": error}, 65)
     assert tocsin("peer", "list", "--json").json["error"]["hint"] == f"{tocsin.program} peer list"
+
+
+@pytest.mark.parametrize(("case_id", "named"), [(CASE_ID, CASE_ID), (None, "CASE")])
+def test_an_ack_leads_to_a_note_in_its_own_case(
+    node: RecordedNode, tocsin: Operator, case_id: str | None, named: str
+) -> None:
+    document = {**dict(examples())["ack"], "case_id": case_id}
+    check_document("ack", document)
+    node.answers("ack", document)
+    assert f"{tocsin.program} note {named} -" in tocsin("ack", "567890ab", "--accept").out
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,11 @@ def test_an_alert_is_posted_read_acknowledged_updated_and_resolved(pair: tuple[N
 
     ack = berlin.ok("ack", message[-6:], "--accept")
     check_document("ack", ack)
+    assert ack["case_id"] == case
     assert ack == berlin.ok("ack", message, "--accept")
-    assert berlin.cli("ack", message, "--reject", "refused_by_officer").document["error"]["code"] == "wrong_state"
+    other = berlin.cli("ack", message, "--reject", "refused_by_officer").document["error"]
+    assert other["code"] == "wrong_state"
+    assert other["hint"].endswith(f"tocsin -D {berlin.directory} note {case} -")
     until(lambda: bogota.state(message, "bka.de") == "accepted", "accepted")
     track = bogota.ok("track", message)
     check_document("track", track)

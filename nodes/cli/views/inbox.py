@@ -85,7 +85,8 @@ def view_ack(document: Document, page: Page) -> None:
         (", by ", officer) if officer else "",
         style=GOOD,
     )
-    page.line(Ours("The originator gets it signed. A decision stands; to explain it: tocsin note CASE -"), style=QUIET)
+    note = f"tocsin note {text(document, 'case_id') or 'CASE'} -"
+    page.line(Ours(f"The originator gets it signed. A decision stands; to explain it: {note}"), style=QUIET)
 
 
 def _listing(messages: list[Document], page: Page) -> None:
