@@ -36,7 +36,7 @@ def command(invocation: Invocation, output: Path | None) -> int:
     else:
         invocation.say("the card is in ", str(output))
     if described is not None:
-        page = Page()
+        page = invocation.aside()
         view_card(described.document, page)
         page.print(sys.stderr, terminal=False)
     return 0

@@ -11,7 +11,7 @@ import click
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
 from nodes.cli.output import OUTPUT
-from nodes.cli.page import Page
+from nodes.cli.page import Page, Whole
 
 
 @click.command()
@@ -48,7 +48,7 @@ def anchor(invocation: Invocation, root: str, revoke: bool, output: Path) -> int
 
 def _view_export(document: Document, page: Page) -> None:
     page.line(
-        "The root of ", str(document["agency"]), " is in ", str(document["file"]), ", sealed with the passphrase."
+        "The root of ", str(document["agency"]), " is in ", Whole(document["file"]), ", sealed with the passphrase."
     )
     page.line("It was read back and removed from the node. Keep two copies in two safes.")
 
@@ -60,7 +60,7 @@ def _view_anchor(document: Document, page: Page) -> None:
         " of ",
         str(document["agency"]),
         " is signed; the card is in ",
-        str(document["card"]),
+        Whole(document["card"]),
     )
     page.line("The safety code is the same: ", str(document["safety_code"]))
     if document["revoked"]:

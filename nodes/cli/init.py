@@ -10,7 +10,7 @@ import click
 
 from nodes.cli.client import Answer, Document
 from nodes.cli.invocation import Invocation
-from nodes.cli.page import Page
+from nodes.cli.page import Ours, Page, Whole
 from nodes.errors import ConfigError
 
 _EXAMPLES = {
@@ -95,10 +95,10 @@ def _operator() -> str:
 
 
 def _view(document: Document, page: Page) -> None:
-    page.line("Made the node of ", str(document["agency"]), " in ", str(document["dir"]))
-    page.line("card         ", str(document["card"]))
+    page.line("Made the node of ", str(document["agency"]), " in ", Whole(document["dir"]))
+    page.line("card         ", Whole(document["card"]))
     page.line("safety code  ", str(document["safety_code"]))
     page.line("listens on   ", str(document["listen"] or "nothing: it only calls out"))
     page.line("")
     page.line("Give the card to your peers; tell them the safety code by telephone, never with the card.")
-    page.line("Start it:  tocsin -D ", shlex.quote(str(document["dir"])), " run")
+    page.line(Ours(f"Start it:  tocsin -D {shlex.quote(str(document['dir']))} run"))

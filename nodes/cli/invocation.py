@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from nodes.cli.client import Answer, Document, ask, stream
 from nodes.cli.page import Ours, Page, Piece, with_program
@@ -26,6 +25,7 @@ from nodes.errors import ERROR_EXITS, NodeError, OperationError
 
 MAX_INPUT_BYTES = 960 * 1024  # as JSON text below the node's limit of a request; a message itself holds 256 KiB
 MAX_PASSPHRASE_BYTES = 4096
+UNKNOWN_COLUMNS = 80
 
 View = Callable[[Document, Page], None]
 
@@ -142,7 +142,11 @@ class Invocation:
 
     def page(self) -> Page:
         """An empty page as wide as the terminal, unlimited when nobody is looking."""
-        return Page(shutil.get_terminal_size().columns if sys.stdout.isatty() else None, self.program)
+        return Page(_columns(sys.stdout), self.program)
+
+    def aside(self) -> Page:
+        """The same for standard error."""
+        return Page(_columns(sys.stderr), self.program)
 
     @property
     def program(self) -> str:
@@ -156,7 +160,7 @@ class Invocation:
 
     def say(self, *pieces: Piece) -> None:
         """One line on standard error, escaped like everything that may hold foreign text."""
-        page = Page(program=self.program)
+        page = self.aside()
         page.line("tocsin: ", *pieces)
         page.print(sys.stderr, terminal=False)
         sys.stderr.flush()
@@ -281,22 +285,32 @@ def view_error(document: Document, page: Page) -> None:
             indent=4,
         )
     if error.get("hint"):
-        hint = str(error["hint"])
-        # What holds the command as it was typed names the directory already.
-        page.line("tocsin: hint: ", hint if " -D " in hint else Ours(hint), hang=4)
+        page.line("tocsin: hint: ", Ours(error["hint"]), hang=4)
 
 
 def typable(document: Document, program: str) -> Document:
     """An error document whose hint reaches the same node again: commands in it carry the directory that was named."""
     error = document["error"]
-    hint = str(error.get("hint") or "")
-    return document if " -D " in hint else {**document, "error": {**error, "hint": with_program(hint, program)}}
+    return {**document, "error": {**error, "hint": with_program(str(error.get("hint") or ""), program)}}
 
 
 def _checked(answer: Answer) -> Answer:
     if isinstance(answer.document.get("error"), dict):
         raise AnsweredError(answer.document, answer.exit)
     return answer
+
+
+def _columns(stream: TextIO) -> int | None:
+    """The width of the terminal behind a stream; None if there is none."""
+    if not stream.isatty():
+        return None
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or UNKNOWN_COLUMNS
+    except (OSError, ValueError):  # something that only says that it is a terminal
+        return UNKNOWN_COLUMNS
 
 
 def _end_of_options(argv: Sequence[str]) -> int:

@@ -16,7 +16,6 @@ import click
 from nodes.cli.client import Document
 from nodes.cli.commands import COMMANDS, Branch, root
 from nodes.cli.invocation import Invocation, error_document, typable, view_error, wants_json
-from nodes.cli.page import Page
 from nodes.errors import ERROR_EXITS, NodeError
 
 EXIT_INTERRUPTED = 130  # what a shell reports for SIGINT
@@ -92,7 +91,7 @@ def _fail(invocation: Invocation, document: Document, status: int) -> int:
     if invocation.as_json:
         invocation.print_document(typable(document, invocation.program))
     else:
-        page = Page(program=invocation.program)
+        page = invocation.aside()
         view_error(document, page)
         page.print(sys.stderr, terminal=False)
     return status

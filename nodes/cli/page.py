@@ -5,7 +5,8 @@ The rules of every screen:
 1.  What matters most comes first; the last line is the next command, exactly as it must be typed.
 2.  Every string given to a page is raw. The page escapes and isolates each piece by itself (nodes/cli/text.py), so that
     no view can forget it, and text of a peer cannot reorder or hide our words beside it.
-3.  Nothing is cut: on a terminal long text wraps, into a pipe each item is one line.
+3.  Nothing is cut: on a terminal long text wraps, into a pipe each item is one line. What is copied as one, such as an
+    id or a command, is never broken (nodes/cli/wrapping.py). Columns that have no room go below, each with its name.
 4.  Colour repeats what words already say. Without a terminal, or with NO_COLOR, the words are all there.
 5.  Lines that a peer wrote stand behind a bar, so that they cannot imitate a part of the screen.
 6.  Exercise and test never stand among what is actual; what is not real says so in words on its own line.
@@ -18,11 +19,13 @@ import re
 from collections.abc import Sequence
 from typing import IO, NamedTuple, TypeAlias
 
-from nodes.cli.text import escape, isolate, lines_of, take, width
+from nodes.cli.text import escape, isolate, lines_of, width
+from nodes.cli.wrapping import GAP, Run, isolated, pad, wrap
 
 LABEL_COLUMNS = 14
 MIN_COLUMNS = 40
-GAP = 2
+MIN_ROOM = MIN_COLUMNS // 2  # text in fewer columns is no text any more
+RULE_COLUMNS = 60
 BAR = "| "  # before each line of foreign text that has several: no such line can pass for one of ours
 
 ALARM, CAUTION, GOOD, QUIET, STRONG = "bold white on red", "bold yellow", "green", "dim", "bold"
@@ -44,15 +47,20 @@ class Ours(str):
     __slots__ = ()
 
 
-class _Run(NamedTuple):
-    """Escaped text of one piece."""
+class Whole(str):
+    """Something of ours that is copied as one: the path of a file."""
 
-    text: str
-    style: str
+    __slots__ = ()
 
 
-_COMMAND = re.compile(r"(?<![\w./-])tocsin (?!-D )(?=[a-z-])")  # the program, not the end of `card.tocsin`
-_WORD = re.compile(r"\S+\s*|\s+")
+_PROGRAM = re.compile(r"(?<![\w./-])tocsin (?!-D )(?=[a-z-])")  # the program, not the end of `card.tocsin`
+# A command in our words goes to the end of its clause: punctuation, a second blank, or the verb of a sentence about it.
+_COMMAND = re.compile(
+    r"""(?<![\w./-])((?:tocsin[ ](?=[a-z-])|chmod[ ])
+        (?:[ ]?(?!(?:lists|shows|takes|tests|confirms|answers|or|and)\b)
+           (?:'[^']*'|"[^"]*"|(?![;,.:)]+(?:\s|$))[^\s'"`(])+)+)""",
+    re.VERBOSE,
+)
 
 
 class Page:
@@ -63,17 +71,13 @@ class Page:
     def __init__(self, columns: int | None = None, program: str = "tocsin") -> None:
         self._program = program
         self.columns = None if columns is None else max(columns, MIN_COLUMNS)
-        self.lines: list[tuple[_Run, ...]] = []
+        self.lines: list[tuple[Run, ...]] = []
 
     # --- what views say
 
     def line(self, *pieces: Piece, style: str = "", indent: int = 0, hang: int = 2) -> None:
         """One line of text, wrapped with a hanging indent."""
-        runs = self._runs(pieces, style)
-        room = None if self.columns is None else self.columns - indent
-        for number, wrapped in enumerate(_wrap(runs, room, hang)):
-            pad = " " * (indent + (hang if number else 0))
-            self.lines.append((_Run(pad, ""), *wrapped) if pad else tuple(wrapped))
+        self._put(self._runs(pieces, style), indent=indent, hang=hang)
 
     def blank(self) -> None:
         """An empty line, never two running and none at the top."""
@@ -85,69 +89,111 @@ class Page:
         self.blank()
         self.line(text, style=STRONG)
 
+    def rule(self) -> None:
+        """A line across, before what is long."""
+        self.line("-" * min(RULE_COLUMNS, self.columns or RULE_COLUMNS), style=QUIET)
+
     def banner(self, *pieces: Piece, style: str = ALARM) -> None:
         """A line that is seen first."""
         self.line("*** ", *pieces, " ***", style=style)
 
     def field(self, label: str, *pieces: Piece, style: str = "", indent: int = 0) -> None:
         """`label` in its column, then what it says. A label may be a code that a peer made up: it is escaped too."""
-        safe = escape(label)
-        room = max(LABEL_COLUMNS - indent, width(safe) + GAP)
-        if not self._runs(pieces, ""):
+        runs = self._runs(pieces, style)
+        if not runs:
             return
-        padded = isolate(safe) + " " * (room - width(safe))
-        room_left = None if self.columns is None else self.columns - indent - room
-        for number, wrapped in enumerate(_wrap(self._runs(pieces, style), room_left, 0)):
-            lead = padded if number == 0 else " " * room
-            self.lines.append((_Run(" " * indent + lead, QUIET), *wrapped))
+        indent, safe = self._held(indent), escape(label)
+        start = max(LABEL_COLUMNS, indent + width(safe) + GAP)
+        if self._held(start) < start:  # a label so long that it leaves no room stands above
+            self.line(Styled(label, QUIET), indent=indent)
+            self._put(runs, indent=indent + GAP, hang=0)
+            return
+        lead = Run(" " * indent + isolate(safe) + " " * (start - indent - width(safe)), QUIET)
+        self.lines.extend(wrap(runs, self.columns, lead=[lead], start=start, hang=start))
 
     def paragraph(self, text: str, *, indent: int = 0, style: str = "") -> None:
         """Foreign text of several lines, each behind a bar, also where a long one wraps."""
+        indent = self._held(indent)
         room = None if self.columns is None else self.columns - indent - width(BAR)
         for line in lines_of(text):
-            for wrapped in _wrap(self._runs((line,), style), room, 0):
-                self.lines.append((_Run(" " * indent + BAR, QUIET), *wrapped))
+            for wrapped in wrap(self._runs((line,), style), room, tokens=False):
+                self.lines.append((Run(" " * indent + BAR, QUIET), *wrapped))
 
     def table(self, headers: Sequence[str], rows: Sequence[tuple[Sequence[Piece], str]]) -> None:
-        """Aligned columns; each row is (cells, style). The last column takes the room that is left and wraps."""
+        """Aligned columns; each row is (cells, style). The last column takes the room that is left and wraps.
+
+        On a narrow terminal as many columns stand side by side as have room, from the left; the others follow below
+        each row, with their names and as many in a line as fit.
+        """
         if not rows:
             return
         cells = [[self._runs((cell,), style) for cell in row] for row, style in rows]
-        widths = [
-            max(width(header), *(sum(width(run.text) for run in row[column]) for row in cells))
-            for column, header in enumerate(headers)
-        ]
-        self._row([[_Run(header, QUIET)] if header else [] for header in headers], widths)
+        widths = [max(width(header), *(_width(row[column]) for row in cells)) for column, header in enumerate(headers)]
+        beside = self._beside(widths)
+        self._row([[Run(header, QUIET)] if header else [] for header in headers[:beside]], widths)
+        margin = GAP + len(headers[0]) - len(headers[0].lstrip(" "))
         for row in cells:
-            self._row(row, widths)
+            self._row(row[:beside], widths)
+            self._below(headers[beside:], row[beside:], margin)
 
-    def _row(self, row: Sequence[Sequence[_Run]], widths: Sequence[int]) -> None:
-        made: list[_Run] = []
-        for runs, columns in zip(row[:-1], widths[:-1], strict=True):
-            made.extend(_isolated(runs))
-            made.append(_Run(" " * (columns - sum(width(run.text) for run in runs) + GAP), ""))
-        start = sum(widths[:-1]) + GAP * (len(widths) - 1)
-        room = None if self.columns is None else self.columns - start
-        if room is not None and room < MIN_COLUMNS // 2:  # a narrow terminal: the long column goes below, whole
-            self.lines.append(tuple(made))
-            start = GAP
-            made, room = [_Run(" " * GAP, "")], self.columns
-        for number, wrapped in enumerate(_wrap(row[-1], room, 0)):
-            self.lines.append((*made, *wrapped) if number == 0 else (_Run(" " * start, ""), *wrapped))
+    def _beside(self, widths: Sequence[int]) -> int:
+        """How many columns stand side by side: the first one in any case."""
+        if self.columns is None:
+            return len(widths)
+        wanted = [*widths[:-1], min(widths[-1], MIN_ROOM)]
+        fitting = [
+            count for count in range(1, len(widths) + 1) if sum(wanted[:count]) + GAP * (count - 1) <= self.columns
+        ]
+        return max(fitting, default=1)
 
-    def _runs(self, pieces: Sequence[Piece], style: str) -> list[_Run]:
-        made: list[_Run] = []
+    def _row(self, row: Sequence[Sequence[Run]], widths: Sequence[int]) -> None:
+        lead: list[Run] = []
+        for runs, columns in zip(row[:-1], widths, strict=False):
+            lead += [*isolated(runs), Run(" " * (columns - _width(runs) + GAP))]
+        start = sum(widths[: len(row) - 1]) + GAP * (len(row) - 1)
+        hang = start if len(row) > 1 else GAP
+        self.lines.extend(wrap(row[-1], self.columns, lead=lead, start=start, hang=hang))
+
+    def _below(self, headers: Sequence[str], row: Sequence[Sequence[Run]], margin: int) -> None:
+        line: list[Run] = []
+        for header, runs in zip(headers, row, strict=True):
+            if not runs:
+                continue
+            cell = [Run(f"{header} ", QUIET), *runs] if header else list(runs)
+            if line and self.columns is not None and margin + _width(line) + GAP + _width(cell) > self.columns:
+                self._put(line, indent=margin, hang=GAP)
+                line = []
+            line += [*pad(GAP if line else 0), *cell]
+        if line:
+            self._put(line, indent=margin, hang=GAP)
+
+    def _put(self, runs: Sequence[Run], *, indent: int, hang: int) -> None:
+        indent, hang = self._held(indent), self._held(indent + hang)
+        self.lines.extend(wrap(runs, self.columns, lead=pad(indent), start=indent, hang=hang))
+
+    def _held(self, indent: int) -> int:
+        """`indent` as far as it leaves room for text."""
+        return indent if self.columns is None else min(indent, self.columns - MIN_ROOM)
+
+    def _runs(self, pieces: Sequence[Piece], style: str) -> list[Run]:
+        made: list[Run] = []
         for piece in pieces:
             if isinstance(piece, Styled):
-                made.append(_Run(escape(self._typed(piece.text)), piece.style))
+                made.extend(self._said(piece.text, piece.style))
             elif isinstance(piece, str):
-                made.append(_Run(escape(self._typed(piece)), style))
+                made.extend(self._said(piece, style))
             else:
                 made.extend(self._runs(piece, style))
-        return [run for run in made if run.text]
+        return made
 
-    def _typed(self, text: str) -> str:
-        return with_program(text, self._program) if isinstance(text, Ours) else text
+    def _said(self, text: str, style: str) -> list[Run]:
+        """Escaped. In words of ours each command is one whole."""
+        parts = _COMMAND.split(with_program(text, self._program)) if isinstance(text, Ours) else [text]
+        return [
+            Run(escape(part), style, number % 2 == 1 or isinstance(text, Whole))
+            for number, part in enumerate(parts)
+            if part
+        ]
 
     # --- what becomes of it
 
@@ -173,38 +219,12 @@ class Page:
 
 
 def with_program(text: str, program: str) -> str:
-    """Our words with each command as it must be typed here; `program` is how `tocsin` was called."""
-    return _COMMAND.sub(lambda _: f"{program} ", text)  # a function: a directory's name may hold backslashes
+    """Our words with each command as it must be typed here; `program` is how `tocsin` was called. Words that repeat a
+    command as it was typed name the directory already.
+    """
+    # A function replaces: a directory's name may hold backslashes.
+    return text if " -D " in text else _PROGRAM.sub(lambda _: f"{program} ", text)
 
 
-def _isolated(runs: Sequence[_Run]) -> list[_Run]:
-    return [_Run(isolate(run.text), run.style) for run in runs]
-
-
-def _wrap(runs: Sequence[_Run], columns: int | None, hang: int) -> list[list[_Run]]:
-    """Break runs into lines. Isolation comes last: a piece broken in two is isolated on each line by itself."""
-    if columns is None or sum(width(run.text) for run in runs) <= columns:
-        return [_isolated(runs)]
-    lines: list[list[_Run]] = [[]]
-    left = columns
-    for run in runs:
-        begun = False  # whether the last run of this line is of this piece
-        for word in _WORD.findall(run.text):
-            rest = word
-            while rest:
-                size = width(rest.rstrip())
-                if size > left and lines[-1]:
-                    lines.append([])
-                    left, begun = max(columns - hang, 1), False
-                    continue
-                part, rest = (rest, "") if size <= left else take(rest, left)
-                if begun:
-                    lines[-1][-1] = _Run(lines[-1][-1].text + part, run.style)
-                else:
-                    lines[-1].append(_Run(part, run.style))
-                left, begun = left - width(part), True
-    return [_isolated(_without_trailing_space(line)) for line in lines if line] or [[]]
-
-
-def _without_trailing_space(line: Sequence[_Run]) -> list[_Run]:
-    return [*line[:-1], _Run(line[-1].text.rstrip(" "), line[-1].style)]
+def _width(runs: Sequence[Run]) -> int:
+    return sum(width(run.text) for run in runs)

@@ -40,7 +40,7 @@ def view_case(document: Document, page: Page, *, language: str | None = None) ->
     for message in reversed(messages):
         if not message.get("superseded_by"):
             page.blank()
-            page.line("-" * 60, style=QUIET)
+            page.rule()
             view_message(message, page, language=language)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
+import shlex
+
+from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled, Whole
 from nodes.cli.times import show_size, show_time
 from nodes.cli.views.fields import Document, objects, short, text
 from nodes.cli.words import LEVELS, word
@@ -16,10 +18,11 @@ _VERDICTS = {
 
 def view_exported(document: Document, page: Page) -> None:
     """What `evidence export` wrote."""
-    page.line("Written and read back: ", text(document, "file"), f", {show_size(document.get('size'))}", style=GOOD)
+    file = text(document, "file")
+    page.line("Written and read back: ", Whole(file), f", {show_size(document.get('size'))}", style=GOOD)
     page.field("message", text(document, "message_id"))
     page.field("sha256", text(document, "sha256"))
-    page.line(Ours("Next: tocsin evidence verify "), text(document, "file"))
+    page.line(Ours(f"Next: tocsin evidence verify {shlex.quote(file)}"))
 
 
 def view_verified(document: Document, page: Page) -> None:
@@ -35,7 +38,9 @@ def view_verified(document: Document, page: Page) -> None:
             )
     verdict, style = _VERDICTS.get(text(document, "verdict"), (text(document, "verdict"), ""))
     reason = text(document, "reason")
-    page.line(Styled(verdict, style), "  ", text(document, "file"), f": {reason.replace('_', ' ')}" if reason else "")
+    page.line(
+        Styled(verdict, style), "  ", Whole(text(document, "file")), f": {reason.replace('_', ' ')}" if reason else ""
+    )
     page.field("message", text(document, "message_id"))
     page.field("case", text(document, "case_id"))
     rows: list[tuple[list[Piece], str]] = []
