@@ -19,6 +19,7 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # Vietnamese, Hebrew with cantillation and Tibetan stay below; more only climb over the lines above and below.
 MAX_MARKS = 8
+LONG_TEXT = 8  # letters in a column; with more it is no use to measure the whole before a part is taken
 _FIRST_MARK = "\u0300"  # below it stands one letter in one column
 _CARRIER = "\u25cc"  # DOTTED CIRCLE: a mark with nothing to sit on must not change our own last letter
 
@@ -91,7 +92,7 @@ def width(escaped: str) -> int:
 
 def take(escaped: str, columns: int) -> tuple[str, str]:
     """Split escaped text so that the first part fits `columns`: one character at least, marks stay with theirs."""
-    if width(escaped) <= columns:
+    if len(escaped) <= LONG_TEXT * columns and width(escaped) <= columns:
         return escaped, ""
     used = end = 0
     for character in escaped:

@@ -116,8 +116,10 @@ class _Breaking:
                 self._begin(min(self._hang, max(self._columns - size, 0 if run.whole else GAP)))
                 self._alone = size > self._left
                 begun = False
-            while not self._alone and width(word.rstrip()) > self._left:
+            # Measured again only where it may fit: a page of Chinese is one word.
+            while not self._alone and (size > self._left or (size := width(word.rstrip())) > self._left):
                 part, word = take(word, max(self._left, 1))
+                size -= width(part)
                 self._append(Run(part, run.style), begun)
                 self._end()
                 begun = False
