@@ -1,5 +1,5 @@
-"""The courier: one task per trusted peer that holds rounds with it while there is something to say. Owns when, never
-what.
+"""The courier: a task per trusted peer that holds rounds with it while there is something to say, and one for flash
+messages that would have to wait for a slow round. Owns when, never what.
 
 It keeps no queue: what is due is read from the store each time, so that a crash loses nothing and a restart begins
 where the store stands.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from exchange.errors import RefusalError
@@ -31,6 +31,8 @@ ROUND_TIMEOUT_S = 30.0
 BURST = 8
 # A flash message to a peer that is away brings one attempt forward, whatever the back-off.
 FLASH_NUDGE_MS = 1_000
+# So long it waits for the round that is on the line. A quick one is over by then, and has taken it along.
+FLASH_PATIENCE_S = 0.5
 PAUSE_AFTER_BUG_S = 5.0
 
 log = get_logger("courier")
@@ -62,20 +64,24 @@ class Courier:
         self._clock = clock
         self._on_fatal = on_fatal
         self._on_round = on_round
-        self._tasks: dict[AgencyId, asyncio.Task[None]] = {}
+        self._tasks: dict[AgencyId, tuple[asyncio.Task[None], ...]] = {}
+        self._on_line: set[AgencyId] = set()
 
     def serve(self, peer: Peer) -> None:
         """Begin holding rounds with a peer (again): called at start and when a peer becomes trusted."""
-        task = self._tasks.get(peer.agency)
-        if task is None or task.done():
-            self._tasks[peer.agency] = asyncio.create_task(self._run(peer), name=f"courier {peer.agency}")
+        if all(task.done() for task in self._tasks.get(peer.agency, ())):
+            self._tasks[peer.agency] = (
+                asyncio.create_task(self._run(peer, self._serve), name=f"courier {peer.agency}"),
+                asyncio.create_task(self._run(peer, self._serve_flash), name=f"flash {peer.agency}"),
+            )
         peer.wake.set()
 
     async def drop(self, agency: AgencyId) -> None:
         """Stop at once: the peer was suspended or removed."""
-        task = self._tasks.pop(agency, None)
-        if task is not None:
+        tasks = self._tasks.pop(agency, ())
+        for task in tasks:
             task.cancel()
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
@@ -84,10 +90,10 @@ class Courier:
         for agency in list(self._tasks):
             await self.drop(agency)
 
-    async def _run(self, peer: Peer) -> None:
+    async def _run(self, peer: Peer, serve: Callable[[Peer], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._serve(peer)
+                await serve(peer)
             except FatalError as error:
                 self._on_fatal(error)
                 return
@@ -119,9 +125,9 @@ class Courier:
 
     async def _hold(self, peer: Peer) -> bool:
         ask = await self._node.ask(peer)
-        target = PeerTarget(peer.agency, peer.endpoints[0], peer.tls_roots[0])
+        self._on_line.add(peer.agency)
         try:
-            answer = await self._client.round(target, ask.body, patience_s(ask))
+            answer = await self._carry(peer, ask)
             settled = await self._node.settle(peer, ask, answer)
         except Unreachable:
             await self._failed(peer, ask, "unreachable")
@@ -137,7 +143,34 @@ class Courier:
             await self._failed(peer, ask, error.code)
         else:
             return settled.again
+        finally:
+            self._on_line.discard(peer.agency)
         return False
+
+    async def _carry(self, peer: Peer, ask: Ask) -> bytes:
+        target = PeerTarget(peer.agency, peer.endpoints[0], peer.tls_roots[0])
+        return await self._client.round(target, ask.body, patience_s(ask))
+
+    async def _serve_flash(self, peer: Peer) -> None:
+        """A flash message does not wait for a round that is on the line and takes long: it gets one of its own."""
+        while True:
+            await peer.flash.wait()
+            peer.flash.clear()
+            await asyncio.sleep(FLASH_PATIENCE_S)
+            if peer.agency in self._on_line:
+                await self._hold_flash(peer)
+
+    async def _hold_flash(self, peer: Peer) -> None:
+        ask = await self._node.ask_flash(peer)
+        if ask is None:
+            return
+        try:
+            await self._node.settle(peer, ask, await self._carry(peer, ask))
+        except (Unreachable, PeerDoesNotTrustUs, PeerRefused, BadAnswer, RefusalError, StoreError) as error:
+            # How the line is, the other round tells. These go first in the next one.
+            log.info("flash.failed", peer=peer.agency, reason=type(error).__name__, items=len(ask.items))
+        finally:
+            self._node.withdraw(peer, ask)
 
     async def _failed(self, peer: Peer, ask: Ask, reason: str) -> None:
         await self._node.failed(peer, ask, reason)

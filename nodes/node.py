@@ -194,11 +194,27 @@ class Node:
         now = self._clock()
         if not peer.guard_passed:
             return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
-        await self._posting.seal_waiting(peer)
+        async with peer.asking:
+            await self._posting.seal_waiting(peer)
+            items = await self._outflow.due(peer, now)
+            room = peer.most_entries - len(items)
+            positions = first_of(room, peer.owed, self._outflow.lacking_positions(peer))
+            return await self._asked(peer, items, frozenset(positions), now)
+
+    async def ask_flash(self, peer: Peer) -> Ask | None:
+        """A request beside one that is on the line, for flash messages that would have to wait for it. None if there
+        are none.
+        """
+        if not peer.guard_passed:
+            return None
+        now = self._clock()
+        async with peer.asking:
+            await self._posting.seal_waiting(peer)
+            items = await self._outflow.due(peer, now, only_flash=True)
+            return await self._asked(peer, items, frozenset(), now) if items else None
+
+    async def _asked(self, peer: Peer, items: Sequence[Item], positions: frozenset[tuple[str, int]], now: int) -> Ask:
         most = peer.most_envelopes
-        items = await self._outflow.due(peer, now)
-        room = peer.most_entries - len(items)
-        positions = frozenset(first_of(room, peer.owed, self._outflow.lacking_positions(peer)))
         groups = await self._outflow.groups(peer, items, positions)
         for item in items:
             peer.leased[item.outbound.envelope_id] = now + LEASE_MS
@@ -223,8 +239,7 @@ class Node:
                 )
             peer.owed |= taken.answers
             waiting = await self._unsigned(peer, ask, answer, taken)
-            for item in ask.items:
-                peer.leased.pop(item.outbound.envelope_id, None)
+            self.withdraw(peer, ask)
         cost = prices.taking(answer, len(peer.keys.changes)) + prices.WASTE * taken.wasted
         self._budgets.charge(peer.agency, Measure.WORK, cost)
         line = peer.line
@@ -263,6 +278,11 @@ class Node:
             precedence=Precedence.FLASH if flash else Precedence.IMMEDIATE,
             chance=self._chance(),
         )
+        self.withdraw(peer, ask)
+
+    @staticmethod
+    def withdraw(peer: Peer, ask: Ask) -> None:
+        """What was asked is not on the line any more: it may go in the next round."""
         for item in ask.items:
             peer.leased.pop(item.outbound.envelope_id, None)
 

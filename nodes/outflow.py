@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from exchange.entry import LogOpened, decode_entry
+from exchange.envelope import Precedence
 from exchange.proof import Proof
 from exchange.round import MAX_KEY_CHANGES, Consistency, Group, RawEnvelope
 from nodes.identity import Identity, log_name
@@ -42,15 +43,17 @@ class Outflow:
         self._ledger = ledger
         self._writer = writer
 
-    async def due(self, peer: Peer, now: int) -> list[Item]:
-        """Envelopes to send now, flash first, bounded in number and bytes. Those already on the line to it are left
-        out while their lease lasts.
+    async def due(self, peer: Peer, now: int, *, only_flash: bool = False) -> list[Item]:
+        """Envelopes to send now, bounded in number and bytes: if any is flash then those alone, since on a bad line
+        each of the others would hold it up by seconds. Those already on the line are left out while their lease lasts.
         """
         for envelope_id in [key for key, until in peer.leased.items() if until <= now]:
             del peer.leased[envelope_id]
         most = peer.most_envelopes
         most_bytes = min(most * BATCH_BYTES_EACH, peer.limits.envelope_bytes)
         rows = await self._store.due(peer.agency, now, frozenset(peer.leased), most, most_bytes)
+        flash = [row for row in rows if row[0].precedence == Precedence.FLASH]
+        rows = flash if flash or only_flash else rows
         rows = [(recipient, await self._in_open_log(outbound)) for recipient, outbound in rows]
         # The store may show a commit a moment before the writer makes its head current: what no head covers waits.
         covered = [row for row in rows if self._ledger.covers(row[1].log, row[1].index)]

@@ -25,7 +25,7 @@ from nodes.store.contract import PeerRow
 
 MAX_GENERATIONS = 32  # of a peer's logs: nobody honest reopens one that often
 MAX_CROSSED = 7
-FIRST_BATCH = 64
+FIRST_BATCH = 8  # of a line that is not known yet; it doubles with each full round that goes quickly
 MAX_BATCH = 512
 QUICK_MS = 2_000
 SLOW_MS = 2 * QUICK_MS
@@ -105,9 +105,11 @@ class Peer:
     highest_received: dict[int, int] = field(default_factory=dict)
     next_number: dict[int, int] = field(default_factory=dict)
     line: Line = field(default_factory=Line)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # rounds are taken one after another
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # and made so: nothing is sealed or leased twice
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    flash_waiting: bool = False
+    flash_waiting: bool = False  # posted while it was away
+    flash: asyncio.Event = field(default_factory=asyncio.Event)  # a flash message was posted to it
     unsealed: bool = True  # the store may hold messages to it that wait for its key: at first nobody has looked
     replaced: bool = False  # it has another root from now on: nothing is sealed to a key of this one any more
     conflicting: bool = False  # it signed two anchors with one serial

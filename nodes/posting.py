@@ -367,7 +367,9 @@ class Posting:
     def _wake(self, agency: AgencyId, *, flash: bool = False, unsealed: bool = False) -> None:
         peer = self._peers.get(agency)
         if peer is not None:
-            peer.flash_waiting = peer.flash_waiting or flash
+            if flash:
+                peer.flash_waiting = True
+                peer.flash.set()
             peer.unsealed = peer.unsealed or unsealed
             peer.wake.set()
 

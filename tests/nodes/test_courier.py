@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+import nodes.courier
 from exchange.entry import Profile
 from keys.ids import AgencyId
 from nodes.courier import Courier
 from nodes.errors import DiskFullError, FatalError, StoreError
 from nodes.node import Ask, Node
-from nodes.peer_client import PeerTarget
+from nodes.peer_client import PeerTarget, Unreachable
 from nodes.peers import Peer, Peers
 from nodes.store.contract import PeerRow
 from nodes.store.memory import MemoryStore
@@ -32,6 +33,7 @@ PROFILE = Profile(
     markings=(),
 )
 ASK = Ask(b"round", (), frozenset(), hello_only=False, at=NOW, most=64)
+FLASH = Ask(b"flash", (), frozenset(), hello_only=False, at=NOW, most=64)
 
 
 class NodeWhoseStoreFails:
@@ -52,12 +54,48 @@ class NodeWhoseStoreFails:
         self.failures.put_nowait((ask, reason))
 
 
+class NodeWithFlash:
+    """Has a round to hold, and a flash message that was posted when that was on its way."""
+
+    def __init__(self) -> None:
+        self.settled: asyncio.Queue[Ask] = asyncio.Queue()
+        self.withdrawn: asyncio.Queue[Ask] = asyncio.Queue()
+
+    async def ask(self, peer: Peer) -> Ask:
+        return ASK
+
+    async def ask_flash(self, peer: Peer) -> Ask:
+        return FLASH
+
+    async def settle(self, peer: Peer, ask: Ask, body: bytes) -> None:
+        self.settled.put_nowait(ask)
+
+    def withdraw(self, peer: Peer, ask: Ask) -> None:
+        self.withdrawn.put_nowait(ask)
+
+
 class Line:
     async def round(self, target: PeerTarget, body: bytes, timeout_s: float) -> bytes:
         return b"answer"
 
 
-def _courier(node: NodeWhoseStoreFails, fatal: asyncio.Queue[FatalError]) -> tuple[Courier, Peer]:
+class SlowLine:
+    """Its first round takes for ever; others are answered, or find the line broken."""
+
+    def __init__(self, *, broken: bool) -> None:
+        self.broken = broken
+        self.begun = asyncio.Event()
+
+    async def round(self, target: PeerTarget, body: bytes, timeout_s: float) -> bytes:
+        if body == ASK.body:
+            self.begun.set()
+            await asyncio.Event().wait()
+        if self.broken:
+            raise Unreachable("timeout")
+        return b"answer"
+
+
+def _courier(node: Any, fatal: asyncio.Queue[FatalError], line: Any = None) -> tuple[Courier, Peer]:
     peer, peers = Peer(row=ROW, keys=AGENCY.keys, profile=PROFILE), Peers()
     peers.put(peer)
 
@@ -65,7 +103,7 @@ def _courier(node: NodeWhoseStoreFails, fatal: asyncio.Queue[FatalError]) -> tup
         return None
 
     store: Any = MemoryStore()
-    return Courier(cast("Node", node), peers, store, Line(), lambda: NOW, fatal.put_nowait, on_round), peer
+    return Courier(cast("Node", node), peers, store, line or Line(), lambda: NOW, fatal.put_nowait, on_round), peer
 
 
 @pytest.mark.parametrize(("error", "reason"), [(DiskFullError(), "disk_low"), (StoreError("busy"), "io_error")])
@@ -89,3 +127,38 @@ async def test_a_store_of_unknown_state_ends_the_process() -> None:
     async with asyncio.timeout(10):
         assert (await fatal.get()).problem == "COMMIT failed"
     await courier.stop()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_flash_message_does_not_wait_for_a_round_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(nodes.courier, "FLASH_PATIENCE_S", 0)
+    node, line = NodeWithFlash(), SlowLine(broken=broken)
+    courier, peer = _courier(node, asyncio.Queue(), line)
+
+    courier.serve(peer)
+    async with asyncio.timeout(10):
+        await line.begun.wait()
+        peer.flash.set()
+        assert await node.withdrawn.get() == FLASH  # what did not get through goes in the next round
+    await courier.stop()
+    assert node.settled.qsize() == (0 if broken else 1)
+    assert peer.line.failures == 0
+
+
+async def test_a_flash_message_to_a_peer_that_is_away_waits_for_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nodes.courier, "FLASH_PATIENCE_S", 0)
+    node = NodeWithFlash()
+    courier, peer = _courier(node, asyncio.Queue())
+    peer.flash.set()
+
+    peer.line.next_attempt_at = NOW + 60_000
+    courier.serve(peer)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert not peer.flash.is_set()
+    await courier.stop()
+    assert node.withdrawn.empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from tests.alerts.builders import SMALLEST
 from tests.exchange.agencies import NOW, make_agency
 from tests.nodes.line import Line
 
+FLASH = json.dumps({**json.loads(SMALLEST), "precedence": "flash"})
 SENDER, RECIPIENT = AgencyId("ponal.co"), AgencyId("bka.de")
 
 
@@ -100,3 +102,39 @@ def test_one_envelope_gets_the_time_that_the_slowest_line_needs_and_several_come
 
     assert patience(1) == ROUND_TIMEOUT_S + 65
     assert patience(2) == ROUND_TIMEOUT_S
+
+
+def _post(line: Line, content: str) -> None:
+    assert isinstance(line.say(SENDER, "post", {"content": content, "to": [RECIPIENT]}), dict)
+
+
+def test_a_round_with_a_flash_message_carries_nothing_that_is_less_urgent(line: Line) -> None:
+    line.hold_round((SENDER, RECIPIENT))
+    for content in (SMALLEST, FLASH, SMALLEST):
+        _post(line, content)
+    line.hold_round((SENDER, RECIPIENT))
+    assert [row.precedence for row in line.inbox(RECIPIENT)] == [0]
+    line.hold_round((SENDER, RECIPIENT))
+    assert len(line.inbox(RECIPIENT)) == 3
+
+
+def test_a_flash_message_overtakes_the_round_on_the_line_and_both_logs_agree_in_the_end(line: Line) -> None:
+    pair, node = (SENDER, RECIPIENT), line.nodes[SENDER].node
+    line.hold_round(pair)
+    _post(line, SMALLEST)
+    line.ask(pair)
+    _post(line, FLASH)
+    ask = line.run(node.ask_flash(line.peer(*pair)))
+    assert ask is not None
+    answer = line.receive(SENDER, RECIPIENT, ask.body)
+    assert isinstance(answer, bytes)
+    line.run(node.settle(line.peer(*pair), ask, answer))
+    assert [row.precedence for row in line.inbox(RECIPIENT)] == [0]
+
+    while pair in line.transits:
+        line.advance(pair)
+    line.hold_round(pair)
+    assert len(line.inbox(RECIPIENT)) == 2
+    assert line.run(line.nodes[SENDER].store.next_due(RECIPIENT, line.now)) is None
+    assert not line.peer(RECIPIENT, SENDER).unreconciled
+    assert line.run(node.ask_flash(line.peer(*pair))) is None
