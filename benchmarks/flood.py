@@ -23,8 +23,9 @@ from pathlib import Path
 from benchmarks.load import Local, alert
 from benchmarks.pair import pair_of_nodes
 from nodes.cli.demonstration.agencies import Agency
-from tests.peerkit.independent_peer import IndependentPeer, encode
-from tests.peerkit.test_independent_peer import sealed_alert
+from tests.peerkit.formats import encode
+from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.meeting import sealed_alert
 
 LINES = 4
 PATIENCE_S = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.hostile_line import HostileLine, Unscrupulous, harming_nothing
-from tests.peerkit.test_independent_peer import introduce_to, port_of
+from tests.peerkit.meeting import introduce_to, port_of
 from tests.processes import Children
 from tests.system.agencies import Node
 

@@ -21,20 +21,11 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PublicKey
 
-from tests.peerkit.independent_peer import (
-    ISSUED,
-    PADDED,
-    SUITE,
-    IndependentPeer,
-    Sent,
-    Statement,
-    decode,
-    encode,
-    envelope_hash,
-    now_ms,
-    sha256,
-)
-from tests.peerkit.test_independent_peer import answer_to, sealed_alert
+from tests.peerkit.envelopes import PADDED, SUITE, envelope_hash
+from tests.peerkit.formats import ISSUED, decode, encode, now_ms, sha256
+from tests.peerkit.independent_peer import IndependentPeer, Sent
+from tests.peerkit.meeting import answer_to, sealed_alert
+from tests.peerkit.pins import Statement
 from tests.system.agencies import Node
 
 DAY_MS = 86_400_000

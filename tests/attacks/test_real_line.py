@@ -18,8 +18,9 @@ import msgpack
 import pytest
 
 from tests.attacks.hostile_line import DAY_MS, Came, HostileLine, harming_nothing
-from tests.peerkit.independent_peer import IndependentPeer, encode, now_ms, sha256
-from tests.peerkit.test_independent_peer import answer_to, sealed_alert
+from tests.peerkit.formats import encode, now_ms, sha256
+from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.meeting import answer_to, sealed_alert
 from tests.system.agencies import SMALLEST, until
 
 

@@ -12,16 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.hostile_line import Came, HostileLine, Unscrupulous, harming_nothing
-from tests.peerkit.independent_peer import (
-    EPOCH_KEY,
-    IndependentPeer,
-    NotProvedError,
-    leaf_hash,
-    make_consistency,
-    make_multiproof,
-    now_ms,
-)
-from tests.peerkit.test_independent_peer import answer_to, introduce_to, port_of, sealed_alert
+from tests.peerkit.formats import EPOCH_KEY, NotProvedError, now_ms
+from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.meeting import answer_to, introduce_to, port_of, sealed_alert
+from tests.peerkit.tree import leaf_hash, make_consistency, make_multiproof
 from tests.processes import Children
 from tests.system.agencies import Node, until
 

@@ -2,146 +2,28 @@
 
 from __future__ import annotations
 
-import copy
+import ast
 import json
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.peerkit.independent_peer import (
-    RECEIPT,
-    REFUSED,
-    IndependentPeer,
-    NotProvedError,
-    Sent,
+from tests.peerkit.formats import RECEIPT, REFUSED, NotProvedError, decode, note_of, unarmour
+from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.meeting import DAY_MS, answer_to, port_of, sealed_alert
+from tests.peerkit.tree import (
+    check_consistency,
     check_inclusion,
     check_multiproof,
-    decode,
     inner,
     leaf_hash,
     make_consistency,
     make_multiproof,
-    note_of,
     tree_root,
-    unarmour,
 )
-from tests.peerkit.independent_peer import check_consistency as consistent
-from tests.processes import Children
 from tests.system.agencies import SMALLEST, Node, until
-
-DAY_MS = 86_400_000
-
-
-@pytest.fixture
-def node(children: Children, tmp_path: Path) -> Node:
-    """A running node of another house."""
-    node = Node(children, tmp_path, "bka.de", "DE")
-    assert node.make().exit == 0
-    node.start()
-    return node
-
-
-@pytest.fixture
-def peer(node: Node) -> Iterator[IndependentPeer]:
-    """The independent peer, listening, with its card added to the node and past the first rounds."""
-    peer = IndependentPeer("ponal.co", "CO")
-    peer.pin((node.directory / "card.tocsin").read_text(), node.code)
-    with peer.listening() as port:
-        peer.found_log([f"https://127.0.0.1:{port}"])
-        introduce_to(node, peer)
-        yield peer
-
-
-def introduce_to(node: Node, peer: IndependentPeer) -> None:
-    """`peer add`, and the first contact, which the node begins."""
-    card = node.home / "independent.tocsin"
-    card.write_text(peer.card())
-    assert node.ok("peer", "add", str(card), "--code", peer.code)["trust"] == "trusted"
-    with peer.lock:
-        assert peer.arrived.wait_for(lambda: bool(peer.other.epoch_keys and peer.other.knows[2]), timeout=60)
-
-
-def port_of(node: Node) -> int:
-    return int(node.ask("status")["listen"].rpartition(":")[2])
-
-
-def committed(message_id: uuid.UUID, created_at: str, expires_at: str, retain_until: str) -> dict[str, Any]:
-    """The smallest alert with all that its originator's node fills in (docs/CLI.md §2)."""
-    alert: dict[str, Any] = copy.deepcopy(SMALLEST)
-    contact = {"phone": "+573004417722", "languages": ["es"], "available_24x7": True}
-    alert |= {
-        "schema": "kxa/1.0",
-        "message_id": str(message_id),
-        "case_id": "CO-PONAL/2026/000017",
-        "revision": 1,
-        "status": "actual",
-        "originator": {
-            "agency_id": "ponal.co",
-            "country": "CO",
-            "agency_name": "Policía Nacional de Colombia",
-            "officer_ref": "duty-07",
-            "duty_contact": contact,
-        },
-        "sent_at": created_at,
-        "created_at": created_at,
-        "expires_at": expires_at,
-        "languages": {"primary": "es"},
-        "purpose": "save_life",
-        "legal_basis": [{"code": "untoc"}],
-        "transfer_basis": "vital_interests",
-        "grading": {
-            "scheme": "4x4",
-            "source": "X",
-            "info": "4",
-            "fact": "reported",
-            "assessed_at": created_at,
-            "sanitised": False,
-        },
-    }
-    alert["handling"] |= {
-        "h": ["H0"],
-        "onward": {"allowed": "consent"},
-        "evidence_use": "with_consent",
-        "victim_identity": "full",
-        "retain_until": retain_until,
-        "review_at": retain_until,
-        "log_reads": False,
-    }
-    alert["incident"] |= {
-        "phase": "confirmed_no_contact",
-        "victim_count": {"min": 1, "max": 1},
-        "cross_border": {"suspected": False},
-        "media": {"state": "blackout"},
-    }
-    alert["incident"]["risk"]["assessed_at"] = created_at
-    alert["persons"][0]["led_category"] = "c"
-    return alert
-
-
-def sealed_alert(peer: IndependentPeer, **changes: Any) -> tuple[uuid.UUID, bytes]:
-    """Seal such an alert; its message id and envelope id."""
-    from datetime import UTC, datetime, timedelta
-
-    now = datetime.now(UTC)
-
-    def text(days: int) -> str:
-        return (now + timedelta(days=days)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    message_id = uuid.uuid4()
-    message = committed(message_id, text(0), text(7), text(37)) | changes
-    blob = json.dumps(message, ensure_ascii=False).encode()
-    return message_id, peer.seal_message(message_id.bytes, blob, precedence=1, lifetime_ms=7 * DAY_MS)
-
-
-def answer_to(peer: IndependentPeer, node: Node, envelope_id: bytes) -> Sent:
-    """Hold one round with the node; what it said about the envelope."""
-    status, _ = peer.call("127.0.0.1", port_of(node))
-    assert status == 200
-    return peer.sent[envelope_id]
 
 
 def test_the_node_accepts_the_card_and_shows_the_safety_code_that_the_peer_computed(
@@ -269,9 +151,9 @@ def test_consistency_holds_from_every_size_and_from_no_other_tree(size: int) -> 
     leaves = [leaf_hash(bytes([at])) for at in range(size)]
     for first in range(1, size + 1):
         path = make_consistency(leaves, first)
-        consistent(first, tree_root(leaves[:first]), size, tree_root(leaves), path)
+        check_consistency(first, tree_root(leaves[:first]), size, tree_root(leaves), path)
         with pytest.raises(NotProvedError):
-            consistent(first, inner(leaves[0], leaves[0]), size, tree_root(leaves), path)
+            check_consistency(first, inner(leaves[0], leaves[0]), size, tree_root(leaves), path)
 
 
 def test_text_around_the_armour_is_ignored() -> None:
@@ -279,10 +161,21 @@ def test_text_around_the_armour_is_ignored() -> None:
     peer.found_log()
     text = peer.card()
     assert unarmour("Dear colleague,\n\n" + text + "\nregards\n") == unarmour(text)
-    assert note_of(peer.agency, [bytes(peer.node_ed.verify_key), b""], peer.checkpoint()).count(b"\n") == 6
+    assert note_of(peer.agency, [peer.pair.public[0], b""], peer.checkpoint()).count(b"\n") == 6
 
 
 @pytest.mark.parametrize("cap", [1, 10])
 def test_what_is_longer_than_its_cap_is_not_parsed(cap: int) -> None:
     with pytest.raises(NotProvedError, match="too_large"):
         decode(os.urandom(cap + 1), cap)
+
+
+@pytest.mark.parametrize(
+    "module", ["certificates", "envelopes", "formats", "independent_peer", "line", "own_log", "pins", "tree"]
+)
+def test_the_peer_is_made_of_nothing_of_the_product(module: str) -> None:
+    parsed = ast.parse(Path(__file__).with_name(f"{module}.py").read_text())
+    named = [each.module or "" for each in ast.walk(parsed) if isinstance(each, ast.ImportFrom)]
+    named += [alias.name for each in ast.walk(parsed) if isinstance(each, ast.Import) for alias in each.names]
+    assert {name.split(".")[0] for name in named}.isdisjoint({"keys", "exchange", "nodes"})
+    assert all(name.startswith("tests.peerkit.") for name in named if name.startswith("tests"))

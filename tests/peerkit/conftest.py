@@ -1,0 +1,33 @@
+"""A running node and the independent peer that it trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.meeting import introduce_to
+from tests.processes import Children
+from tests.system.agencies import Node
+
+
+@pytest.fixture
+def node(children: Children, tmp_path: Path) -> Node:
+    """A running node of another house."""
+    node = Node(children, tmp_path, "bka.de", "DE")
+    assert node.make().exit == 0
+    node.start()
+    return node
+
+
+@pytest.fixture
+def peer(node: Node) -> Iterator[IndependentPeer]:
+    """The independent peer, listening, with its card added to the node and past the first rounds."""
+    peer = IndependentPeer("ponal.co", "CO")
+    peer.pin((node.directory / "card.tocsin").read_text(), node.code)
+    with peer.listening() as port:
+        peer.found_log([f"https://127.0.0.1:{port}"])
+        introduce_to(node, peer)
+        yield peer
