@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exchange.card import armour, encode_card, make_card
+from exchange.errors import ProtocolBugError
 from exchange.log import inclusion_path
 from exchange.proof import Proof
 from exchange.statement import build_agency_keys
@@ -17,17 +18,20 @@ from keys.anchor import Anchor, GatewayEntry, anchor_to_wire, make_anchor
 from keys.encoding import encode
 from keys.errors import KeyFileError, KeyFileProblem
 from keys.keystore import KeyStore
-from keys.signing import RootKeyPair
+from keys.randomness import random_bytes
+from keys.signing import NodeKeyPair, NodePublicPair, RootKeyPair
 from nodes.birth import ANCHOR_LIFE_MS, STORE_FILE
 from nodes.config import NodeConfig, load_config
 from nodes.daemon import key_file_error, wall_clock
 from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
 from nodes.errors import OperationError
-from nodes.identity import Identity
-from nodes.loading import load_identity, stored_checkpoint
-from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor
+from nodes.identity import Identity, pair_label
+from nodes.keyring import PAIR_SINCE_META, Keyring
+from nodes.loading import key_change_row, load_identity, load_own_logs, stored_checkpoint
+from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor, PutKeyChange, PutMeta
 from nodes.store.sqlite import SqliteStore
 from nodes.store.tiles import TileCache
+from nodes.writer import Writer
 
 Document = dict[str, object]
 
@@ -92,14 +96,18 @@ async def _sign(
                 "use the file that export-root wrote",
             )
         state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
-        anchor = _anchor(identity, config, root, state, revoke=revoke)
+        successor = _successor(identity) if identity.needs_anchor and not revoke else None
+        anchor = _anchor(identity, config, root, state, successor, revoke=revoke)
         if not revoke and _says_the_same(anchor, identity.anchor):
             # It was signed before, and its card did not reach a file: the same anchor again, not another serial.
             anchor = identity.anchor
-        card = await _card(identity, anchor, store, state)
-        if not revoke and anchor is not identity.anchor:
-            row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
-            await store.commit(Batch(ops=[PutAnchor(row)]))
+        row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
+        if successor is not None:
+            card = await _begin_anew(identity, config, store, row)
+        else:
+            card = await _card(identity, anchor, store, state)
+            if not revoke and anchor is not identity.anchor:
+                await store.commit(Batch(ops=[PutAnchor(row)]))
     finally:
         await store.close()
     write_whole(output, card.encode())
@@ -115,11 +123,53 @@ async def _sign(
     }
 
 
-def _anchor(identity: Identity, config: NodeConfig, root: RootKeyPair, state: LogState, *, revoke: bool) -> Anchor:
+def _successor(identity: Identity) -> NodePublicPair:
+    """A new pair for a node whose own was replaced while this copy of its directory lay aside: that one never returns
+    (PROTOCOL §4). On disk before the anchor that names it.
+    """
+    new = NodeKeyPair.generate()
+    identity.keystore.save_node_pair(pair_label(new.public), new)
+    return new.public
+
+
+async def _begin_anew(identity: Identity, config: NodeConfig, store: SqliteStore, row: AnchorRow) -> str:
+    """Take an anchor that names a successor, and say a first word under it: to those who know the pair before as
+    replaced, no head of that one proves the profile in a card. Returns the card.
+    """
+    lost = () if identity.lost is None else identity.lost.proofs
+    since = PutMeta(PAIR_SINCE_META, wall_clock().to_bytes(8, "big"))
+    changes = [PutKeyChange(key_change_row(identity.agency, proof)) for proof in lost]
+    await store.commit(Batch(ops=[PutAnchor(row), since, *changes]))
+    startup = await store.startup()
+    identity = load_identity(identity.agency, startup, identity.keystore)
+    generation, main, audit = await load_own_logs(identity, startup, store)
+    signer = identity.signer(identity.node_pair(generation, main.frontier.size + 1))
+    origin = identity.origin(generation)
+    writer = Writer(store, origin, main, signer, wall_clock, lambda: random_bytes(16), audit=audit)
+    writer.start()
+    try:
+        await Keyring(identity, store, writer, wall_clock).publish_profile(config, again=True)
+    finally:
+        await writer.close()
+    card = identity.card_text()
+    if card is None:
+        raise ProtocolBugError("a profile was logged and there is no card")
+    return card
+
+
+def _anchor(
+    identity: Identity,
+    config: NodeConfig,
+    root: RootKeyPair,
+    state: LogState,
+    successor: NodePublicPair | None,
+    *,
+    revoke: bool,
+) -> Anchor:
     now = wall_clock()
     old = identity.anchor.body
     generation = int(state.log.rpartition("/")[2])
-    pair = identity.keys.history.pair_for(identity.gateway, generation, state.size + 1)
+    pair = successor or identity.keys.history.pair_for(identity.gateway, generation, state.size + 1)
     gateways: list[GatewayEntry] = [
         replace(entry, generation=generation, base_size=state.size, base_root=state.root, node=None if revoke else pair)
         if entry.name == identity.gateway

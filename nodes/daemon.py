@@ -36,12 +36,12 @@ from nodes.evidence_export import EvidenceExport
 from nodes.findings import Finding, NodeFacts, own_findings
 from nodes.following import Following
 from nodes.hello import Forked
-from nodes.identity import log_name
+from nodes.identity import LostChanges, log_name
 from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.ledger import Ledger
-from nodes.loading import load_identity, load_peers, opened_meta
+from nodes.loading import load_identity, load_own_logs, load_peers, lost_changes_meta, opened_meta
 from nodes.local_api import LocalApi, Operation, Stream
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
@@ -65,7 +65,7 @@ from nodes.store.sqlite import SqliteStore
 from nodes.submitting import CaseNumbers, Submitting
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
-from nodes.writer import AUDIT_LOG, CommitFigures, OwnLogState, Placed, Proved, Writer, load_own_log
+from nodes.writer import Change, CommitFigures, Placed, Proved, Writer
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
@@ -118,7 +118,6 @@ class Daemon:
         self._fatal: FatalError | None = None
         self._draining = False
         self._free_bytes: int | None = None
-        self._needs_anchor = False
         self._listen: str | None = None
         self._left_out: frozenset[AgencyId] = frozenset()
 
@@ -172,17 +171,7 @@ class Daemon:
 
     async def _build_writer(self, startup: Startup, stack: contextlib.AsyncExitStack) -> None:
         agency, gateway = self._config.agency, self._identity.gateway
-        states = {state.log: state for state in startup.logs}
-        generation = max((int(name.rpartition("/")[2]) for name in states if name.startswith(f"{gateway}/")), default=1)
-        name = log_name(gateway, generation)
-        state = states.get(name)
-        main = OwnLogState.empty(name) if state is None else await load_own_log(self._store, agency, state)
-        audit_state = states.get(AUDIT_LOG)
-        audit = (
-            OwnLogState.empty(AUDIT_LOG)
-            if audit_state is None
-            else await load_own_log(self._store, agency, audit_state)
-        )
+        generation, main, audit = await load_own_logs(self._identity, startup, self._store)
         origin = self._identity.origin(generation)
         pair = self._identity.node_pair(generation, main.frontier.size + 1)
         self._writer = Writer(
@@ -198,7 +187,7 @@ class Daemon:
         )
         self._writer.start()
         stack.push_async_callback(self._writer.close)
-        closed = [entry for entry in startup.logs if entry.log.startswith(f"{gateway}/") and entry.log != name]
+        closed = [entry for entry in startup.logs if entry.log.startswith(f"{gateway}/") and entry.log != main.log]
         self._ledger = Ledger(agency, self._store, self._writer, closed)
         self._known_until = main.last_time
 
@@ -426,6 +415,15 @@ class Daemon:
 
     async def _on_fork(self, peer: Peer, forked: Forked) -> None:
         log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
+        identity = self._identity
+        ours = identity.keys.history.current_pair(identity.gateway)
+        if forked.keys.history.current_pair(identity.gateway) != ours and not identity.needs_anchor:
+            # Kept before the generation opens: after that no peer tells a head of the newest one any more.
+            known = {proof.entry for proof in identity.key_changes}
+            changes = tuple(proof for proof in forked.keys.changes if proof.entry not in known)
+            lost = LostChanges(identity.anchor.body.serial, changes)
+            await self._writer.commit(Change.of(lost_changes_meta(lost)))
+            identity.lost = lost
         await self._open_generation("rollback", forked.generation)
 
     async def _reopen(self, reason: str) -> None:
@@ -506,8 +504,16 @@ class Daemon:
             await asyncio.sleep(TICK_S)
 
     async def _keep_keys(self) -> None:
-        if await self._keyring.keep(self._pair_since):
+        if await self._keyring.keep(self._pair_since, may_rotate=self._may_rotate()):
             await self._after_key_change()
+
+    def _may_rotate(self) -> bool:
+        """Whether the pair may be changed because of its age. An old copy must not draw a second successor of a pair
+        that has one: first a peer tells what it knows.
+        """
+        peers = self._peers.trusted()
+        heard = not peers or any(peer.guard_passed for peer in peers)
+        return heard and not self._identity.needs_anchor
 
     async def _after_key_change(self) -> None:
         self._pair_since = self._clock()
@@ -516,6 +522,13 @@ class Daemon:
         self._write_card()
 
     async def _rotate(self) -> None:
+        """Raises OperationError where peers know a successor of the pair already."""
+        if self._identity.needs_anchor:
+            raise OperationError(
+                "wrong_state",
+                "this is an old copy: peers know a newer key pair of this node; nothing was changed",
+                "with the root at hand: tocsin keys anchor --root F -o CARD",
+            )
         await self._keyring.rotate_node_pair()
         await self._after_key_change()
         for peer in self._peers.trusted():
@@ -540,7 +553,7 @@ class Daemon:
             disk_low=self._is_disk_low(),
             clock_behind_ms=max(0, self._writer.last_time - now),
             read_only=self._is_read_only(),
-            needs_anchor=self._needs_anchor,
+            needs_anchor=self._identity.needs_anchor,
             generation=self._writer.generation,
             notice_command=bool(self._config.notice.command),
             contact=self._config.contact,

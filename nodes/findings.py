@@ -94,8 +94,8 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
             Finding(
                 "needs_anchor",
                 "error",
-                "This log was opened again under an older key: peers wait for an anchor that names it.",
-                "with the root at hand: tocsin keys anchor --root F -o CARD; send the card to all peers",
+                "This is an old copy, from before a key change: peers take nothing of it until an anchor names a new key pair.",
+                "stop the node, then with the root at hand: tocsin keys anchor --root F -o CARD; then start it again",
             )
         )
     elif facts.generation > 1:

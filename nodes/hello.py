@@ -12,8 +12,8 @@ from exchange.checkpoint import Checkpoint, verify_checkpoint
 from exchange.errors import ExchangeError
 from exchange.proof import Proof
 from exchange.round import MAX_HELD_CHANGES, HeldHead, Hello, Known, Numbers, OwnHead
-from exchange.statement import AgencyKeys, with_key_changes
-from keys.errors import KeysError
+from exchange.statement import AgencyKeys, build_agency_keys, with_key_changes
+from keys.errors import KeyConflictError, KeysError
 from nodes.identity import Identity
 from nodes.peers import Peer
 
@@ -115,8 +115,13 @@ def _verified(held: HeldHead, changes: Sequence[Proof], identity: Identity) -> A
     checkpoint = held.checkpoint
     if checkpoint is None:
         return None
+    told = held.key_changes or changes
     try:
-        keys = with_key_changes(identity.keys, held.key_changes or changes)
+        try:
+            keys = with_key_changes(identity.keys, told)
+        except KeyConflictError:
+            # We are an old copy and have drawn a second successor of a pair that had one: it is the first that counts.
+            keys = build_agency_keys(identity.keys.anchors, told)
         pair = keys.history.pair_for(checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size)
         verify_checkpoint(checkpoint, pair)
     except (ExchangeError, KeysError):

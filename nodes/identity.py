@@ -56,6 +56,14 @@ class PublishedProfile:
         return cls(entry, proof, leaf_hash(proof.entry))
 
 
+@dataclass(frozen=True, slots=True)
+class LostChanges:
+    """Key changes of ours that peers can prove and that lead to a pair whose private half is not here."""
+
+    serial: int  # of the anchor that was ours when a peer showed them
+    proofs: tuple[Proof, ...]
+
+
 class Identity:
     """This node's own keys and what it has said about them."""
 
@@ -77,6 +85,14 @@ class Identity:
         self._destroyed: set[int] = {row.number for row in epoch_rows if row.destroyed_at is not None}
         self.profile: PublishedProfile | None = None
         self.opened: tuple[Proof, ...] = ()
+        self.lost: LostChanges | None = None
+
+    @property
+    def needs_anchor(self) -> bool:
+        """Whether peers take nothing that we sign until an anchor names another pair: this is an old copy, from before
+        a key change (DESIGN 6).
+        """
+        return self.lost is not None and self.lost.serial >= self.anchor.body.serial
 
     @property
     def anchor(self) -> Anchor:

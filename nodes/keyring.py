@@ -146,12 +146,14 @@ class Keyring:
         self._audit_head = (size, root)
         return True
 
-    async def keep(self, pair_since: int) -> bool:
-        """Everything that is due now. True if the node pair changed and nothing was said under the new one yet."""
+    async def keep(self, pair_since: int, *, may_rotate: bool = True) -> bool:
+        """Everything that is due now, a change of the node pair only if it `may_rotate`. True if the pair changed and
+        nothing was said under the new one yet.
+        """
         await self.publish_epoch_keys()
         await self.destroy_epoch_keys()
         await self.log_audit_head()
-        if self._clock() - pair_since >= NODE_KEY_LIFE_MS:
+        if may_rotate and self._clock() - pair_since >= NODE_KEY_LIFE_MS:
             await self.rotate_node_pair()
         return self._is_last_word_a_key_change()
 

@@ -16,20 +16,22 @@ from exchange.log import leaf_hash
 from exchange.proof import Proof, proof_from_wire, proof_to_wire
 from exchange.statement import AgencyKeys, add_key_change, build_agency_keys
 from keys.anchor import Anchor, anchor_from_wire
-from keys.encoding import decode, encode, take_array
+from keys.encoding import decode, encode, take_array, take_int
 from keys.epochs import PublishedKey
 from keys.errors import KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
-from nodes.identity import Identity, PublishedProfile
+from nodes.identity import Identity, LostChanges, PublishedProfile, log_name
 from nodes.peers import Head, Peer, Peers
 from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
+from nodes.writer import AUDIT_LOG, OwnLogState, load_own_log
 
 MAX_STORED_BYTES = 4_194_304
 PROFILE_META = "own/profile"
 OPENED_META = "own/opened"
+LOST_CHANGES_META = "own/lost_changes"
 
 
 def proof_bytes(proof: Proof) -> bytes:
@@ -68,6 +70,8 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         if profile is not None:
             identity.profile = PublishedProfile.of(stored_proof(profile, agency))
         identity.opened = tuple(_opened(startup, OPENED_META, agency))
+        lost = startup.meta.get(LOST_CHANGES_META)
+        identity.lost = None if lost is None else _lost_changes(lost, agency)
     except (KeysError, ExchangeError) as error:
         raise StoreCorruptError("the stored identity does not verify") from error
     return identity
@@ -77,6 +81,34 @@ def opened_meta(proofs: Sequence[Proof], peer: AgencyId | None = None) -> PutMet
     """The row that keeps the proofs of opened generations: of the own log for the card, of a peer's for evidence."""
     key = OPENED_META if peer is None else _opened_key(peer)
     return PutMeta(key, encode([proof_to_wire(proof) for proof in proofs]))
+
+
+def lost_changes_meta(lost: LostChanges) -> PutMeta:
+    """The row that keeps which key changes of ours only peers can prove."""
+    return PutMeta(LOST_CHANGES_META, encode([lost.serial, [proof_to_wire(proof) for proof in lost.proofs]]))
+
+
+def _lost_changes(data: bytes, agency: AgencyId) -> LostChanges:
+    serial, proofs = take_array(decode(data, max_bytes=MAX_STORED_BYTES), length=2)
+    return LostChanges(take_int(serial), tuple(proof_from_wire(proof, agency) for proof in take_array(proofs)))
+
+
+def key_change_row(agency: AgencyId, proof: Proof) -> KeyChangeRow:
+    """A proved key change as it is kept."""
+    origin = proof.checkpoint.origin
+    return KeyChangeRow(agency, origin.gateway, origin.generation, proof.index, proof_bytes(proof))
+
+
+async def load_own_logs(identity: Identity, startup: Startup, store: Store) -> tuple[int, OwnLogState, OwnLogState]:
+    """The newest generation of the own log, that log, and the audit log."""
+    states = {state.log: state for state in startup.logs}
+    of_gateway = [name for name in states if name.startswith(f"{identity.gateway}/")]
+    generation = max((int(name.rpartition("/")[2]) for name in of_gateway), default=1)
+    main, audit = [
+        OwnLogState.empty(name) if name not in states else await load_own_log(store, identity.agency, states[name])
+        for name in (log_name(identity.gateway, generation), AUDIT_LOG)
+    ]
+    return generation, main, audit
 
 
 def _opened_key(peer: AgencyId) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from exchange.envelope import Precedence
 from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
-from exchange.proof import proof_to_wire
 from exchange.retry import next_attempt
 from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
 from exchange.statement import LINE_CANDIDATES, add_key_change, build_agency_keys
@@ -30,14 +29,13 @@ from nodes.identity import Identity, log_name
 from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.ledger import Ledger
-from nodes.loading import conflict_meta
+from nodes.loading import conflict_meta, key_change_row
 from nodes.metrics import Metrics
 from nodes.outflow import LEASE_MS, Item, Outflow
 from nodes.peers import Peer, Peers
 from nodes.posting import Posting
 from nodes.store.contract import (
     AnchorRow,
-    KeyChangeRow,
     MachineState,
     Op,
     PutAnchor,
@@ -132,6 +130,7 @@ class Node:
         self._on_anchor = on_anchor
         self._read_only = read_only
         self._budgets = budgets
+        self._ticked_at: int | None = None
 
     # --- the called side
 
@@ -291,6 +290,9 @@ class Node:
     async def tick(self) -> None:
         """What time alone brings: messages whose deliver_by has passed end as `expired`, a stored fact."""
         now = self._clock()
+        if self._ticked_at is None or now < self._ticked_at:
+            await self._try_all_at_once()
+        self._ticked_at = now
         while True:
             overdue = await self._store.overdue(now, EXPIRY_BATCH)
             if not overdue:
@@ -302,6 +304,17 @@ class Node:
                 for row in overdue
             ]
             await self._writer.commit(Change.of(*ops))
+
+    async def _try_all_at_once(self) -> None:
+        """After a start, and when the clock went back: times of next attempts were told by a clock that may have been
+        hours ahead, and whoever keeps to them waits as long.
+        """
+        waiting = list(self._peers.trusted())
+        if waiting:
+            await self._writer.commit(Change.of(*(ReleaseDue(peer.agency) for peer in waiting)))
+        for peer in waiting:
+            peer.line.next_attempt_at = 0
+            peer.wake.set()
 
     # --- parts of a round
 
@@ -412,14 +425,7 @@ class Node:
                 self._metrics.items_dropped.add("key_not_valid")
                 self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
                 break
-            origin = proof.checkpoint.origin
-            ops.append(
-                PutKeyChange(
-                    KeyChangeRow(
-                        peer.agency, origin.gateway, origin.generation, proof.index, encode(proof_to_wire(proof))
-                    )
-                )
-            )
+            ops.append(PutKeyChange(key_change_row(peer.agency, proof)))
         return ops
 
     async def _guard(self, peer: Peer, spoken: Round) -> None:

@@ -41,7 +41,7 @@ class Part:
     async def tick(self) -> None:
         self._called()
 
-    async def keep(self, pair_since: int) -> bool:
+    async def keep(self, pair_since: int, *, may_rotate: bool) -> bool:
         self._called()
         return False
 
@@ -54,6 +54,7 @@ def make_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     def make(**parts: Part) -> Any:
         daemon: Any = Daemon(layout_of(tmp_path), parse_config(CONFIG, path="test"), "")
         daemon._pair_since = 0
+        daemon._may_rotate = lambda: True
         for name in ("store", "node", "keyring"):
             setattr(daemon, f"_{name}", parts.get(name) or Part())
         return daemon

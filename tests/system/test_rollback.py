@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -120,3 +121,73 @@ def test_what_a_lost_history_receipted_stays_proved_when_the_copy_has_grown_to_t
 
     said = berlin.cli("evidence", "verify", str(file), directory=False)
     assert (said.exit, said.document["verdict"]) == (0, "proved"), said.document
+
+
+@pytest.fixture
+def older_than_its_key(pair: tuple[Node, Node]) -> tuple[Node, Node]:
+    """A copy from before a change of the node's key pair in place of the directory: its peer knows the newer pair, and
+    the private half of that one is gone. Both run.
+    """
+    bogota, berlin = pair
+    bogota.post("bka.de", "--wait", "30")
+    bogota.stop()
+    copy = bogota.home / "copy"
+    shutil.copytree(bogota.directory, copy)
+    bogota.start()
+    bogota.ok("keys", "rotate")
+    bogota.post("bka.de", "--wait", "30")
+    bogota.kill()
+    shutil.rmtree(bogota.directory)
+    copy.rename(bogota.directory)
+    bogota.start()
+    return bogota, berlin
+
+
+def finding_codes(node: Node) -> set[str]:
+    return {finding["code"] for finding in node.ok("status")["findings"]}
+
+
+def test_a_copy_older_than_its_key_pair_says_that_it_needs_an_anchor_and_with_one_its_posts_arrive(
+    older_than_its_key: tuple[Node, Node], tmp_path: Path
+) -> None:
+    bogota, berlin = older_than_its_key
+    waiting = bogota.post("bka.de")["message_id"]
+    until(lambda: "needs_anchor" in finding_codes(bogota), "the finding")
+    # A second successor of one pair would convict the agency.
+    assert bogota.cli("keys", "rotate").document["error"]["code"] == "wrong_state"
+
+    bogota.stop()
+    bogota.start()
+    assert "needs_anchor" in finding_codes(
+        bogota
+    )  # its peers know no head of the new generation, and do not say it again
+    assert bogota.state(waiting, "bka.de") == "queued"
+    bogota.stop()
+    bogota.ok("keys", "export-root", "-o", str(tmp_path / "root"))
+    bogota.ok("keys", "anchor", "--root", str(tmp_path / "root"), "-o", str(tmp_path / "card"))
+    bogota.start()
+
+    until(lambda: bogota.state(waiting, "bka.de") == "stored", "what waited for the anchor")
+    assert "needs_anchor" not in finding_codes(bogota)
+    assert berlin.post("ponal.co", "--wait", "60")["recipients"][0]["state"] == "stored"
+    bogota.ok("keys", "rotate")
+    assert bogota.post("bka.de", "--wait", "30")["recipients"][0]["state"] == "stored"
+    file = tmp_path / "evidence"
+    bogota.ok("evidence", "export", waiting, "-o", str(file))
+    assert berlin.ok("evidence", "verify", str(file))["verdict"] == "proved"
+    heads_are_one_history_each(berlin)
+
+
+def test_the_card_that_comes_with_such_an_anchor_is_taken_by_who_knows_the_newer_pair_and_by_a_stranger(
+    older_than_its_key: tuple[Node, Node], make_node: Callable[[str, str], Node], tmp_path: Path
+) -> None:
+    bogota, berlin = older_than_its_key
+    until(lambda: "needs_anchor" in finding_codes(bogota), "the finding")
+    bogota.stop()
+    bogota.ok("keys", "export-root", "-o", str(tmp_path / "root"))
+    bogota.ok("keys", "anchor", "--root", str(tmp_path / "root"), "-o", str(tmp_path / "card"))
+
+    for node in (berlin, make_node("met.uk", "GB")):
+        if node is not berlin:
+            node.start()
+        assert node.ok("peer", "add", str(tmp_path / "card"), "--code", bogota.code)["trust"] == "trusted"
