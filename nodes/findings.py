@@ -94,7 +94,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
             Finding(
                 "needs_anchor",
                 "error",
-                "This is an old copy, from before a key change: peers take nothing of it until an anchor names a new key pair.",
+                "This is an old copy, from before a key change: peers take nothing until an anchor names a new pair.",
                 "stop the node, then with the root at hand: tocsin keys anchor --root F -o CARD; then start it again",
             )
         )
