@@ -27,13 +27,15 @@ from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
 from nodes.errors import OperationError
 from nodes.identity import Identity, pair_label
 from nodes.keyring import PAIR_SINCE_META, Keyring
-from nodes.loading import key_change_row, load_identity, load_own_logs, stored_checkpoint
-from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor, PutKeyChange, PutMeta
+from nodes.loading import load_identity, load_own_logs, stored_checkpoint
+from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor, PutMeta
 from nodes.store.sqlite import SqliteStore
 from nodes.store.tiles import TileCache
 from nodes.writer import Writer
 
 Document = dict[str, object]
+
+SERIALS_LEFT_OUT = 1_000
 
 
 def export_root(directory: str, passphrase: str, output: Path) -> Document:
@@ -136,10 +138,10 @@ async def _begin_anew(identity: Identity, config: NodeConfig, store: SqliteStore
     """Take an anchor that names a successor, and say a first word under it: to those who know the pair before as
     replaced, no head of that one proves the profile in a card. Returns the card.
     """
-    lost = () if identity.lost is None else identity.lost.proofs
     since = PutMeta(PAIR_SINCE_META, wall_clock().to_bytes(8, "big"))
-    changes = [PutKeyChange(key_change_row(identity.agency, proof)) for proof in lost]
-    await store.commit(Batch(ops=[PutAnchor(row), since, *changes]))
+    startup = await store.startup()
+    load_identity(identity.agency, replace(startup, anchors=(*startup.anchors, row)), identity.keystore)  # or it raises
+    await store.commit(Batch(ops=[PutAnchor(row), since]))
     startup = await store.startup()
     identity = load_identity(identity.agency, startup, identity.keystore)
     generation, main, audit = await load_own_logs(identity, startup, store)
@@ -181,7 +183,8 @@ def _anchor(
             old,
             names=config.all_names,
             country=config.country,
-            serial=old.serial + 1,
+            # What an old copy lost may have held anchors: two of one serial would convict the root.
+            serial=old.serial + (1 if successor is None else SERIALS_LEFT_OUT),
             issued_at=now,
             expires_at=now + ANCHOR_LIFE_MS,
             gateways=tuple(gateways),

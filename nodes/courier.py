@@ -171,6 +171,7 @@ class Courier:
             log.info("flash.failed", peer=peer.agency, reason=type(error).__name__, items=len(ask.items))
         finally:
             self._node.withdraw(peer, ask)
+            peer.wake.set()
 
     async def _failed(self, peer: Peer, ask: Ask, reason: str) -> None:
         await self._node.failed(peer, ask, reason)
@@ -204,6 +205,8 @@ class Courier:
                 peer.flash_waiting = False
             return line.next_attempt_at
         until = (line.last_round_at or now) + HEARTBEAT_MS
+        if any(lease > now for lease in peer.leased.values()):
+            return until  # flash is on a line of its own: it is due still, and wakes us when it is over
         due = await self._store.next_due(peer.agency, now)
         return until if due is None else min(until, max(due, now + 1))
 

@@ -41,7 +41,7 @@ from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.ledger import Ledger
-from nodes.loading import load_identity, load_own_logs, load_peers, lost_changes_meta, opened_meta
+from nodes.loading import load_identity, load_own_logs, load_peers, lost_changes_meta, opened_meta, recover_meta
 from nodes.local_api import LocalApi, Operation, Stream
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
@@ -65,7 +65,7 @@ from nodes.store.sqlite import SqliteStore
 from nodes.submitting import CaseNumbers, Submitting
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
-from nodes.writer import Change, CommitFigures, Placed, Proved, Writer
+from nodes.writer import CommitFigures, Placed, Proved, Writer
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
@@ -417,14 +417,12 @@ class Daemon:
         log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
         identity = self._identity
         ours = identity.keys.history.current_pair(identity.gateway)
+        lost = None
         if forked.keys.history.current_pair(identity.gateway) != ours and not identity.needs_anchor:
-            # Kept before the generation opens: after that no peer tells a head of the newest one any more.
             known = {proof.entry for proof in identity.key_changes}
             changes = tuple(proof for proof in forked.keys.changes if proof.entry not in known)
             lost = LostChanges(identity.anchor.body.serial, changes)
-            await self._writer.commit(Change.of(lost_changes_meta(lost)))
-            identity.lost = lost
-        await self._open_generation("rollback", forked.generation)
+        await self._open_generation("rollback", forked.generation, lost)
 
     async def _reopen(self, reason: str) -> None:
         """Raises OperationError: a log whose clock is right has no reason to end."""
@@ -439,9 +437,10 @@ class Daemon:
         for peer in self._peers.trusted():
             peer.wake.set()
 
-    async def _open_generation(self, reason: str, above: int) -> None:
+    async def _open_generation(self, reason: str, above: int, lost: LostChanges | None = None) -> None:
         """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is
-        said.
+        said. `lost` becomes durable with it: an anchor that names the old generation would let two pairs sign one size,
+        and of the new one no peer tells what it knows of keys.
         """
         writer, identity = self._writer, self._identity
         previous, last_head = writer.generation, writer.head
@@ -467,9 +466,14 @@ class Daemon:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            return [opened_meta([*identity.opened, _as_proof(proof)]), *moved]
+            kept = [] if lost is None else [lost_changes_meta(lost)]
+            return [opened_meta([*identity.opened, _as_proof(proof)]), recover_meta(since), *kept, *moved]
 
+        # What was said since this process started is known here; what the lost history held is with the peers. Each
+        # generation asks for a time of its own: a peer heeds each value once.
+        since = max(self._known_until - generation, 0)
         proved = await writer.open_generation(generation, opened, again, ops)
+        identity.recover_since, identity.lost = since, lost or identity.lost
         if last_head is not None:
             self._ledger.close(old_log, last_head)
         for number, row in enumerate(rows, start=1):
@@ -478,8 +482,6 @@ class Daemon:
         await self._keyring.publish_profile(self._config, again=True)
         for peer in self._peers:
             peer.owed.clear()
-            # What was said since this process started is known here; what the lost history held is with the peers.
-            peer.recover_since = self._known_until
         self._write_card()
 
     # --- time and state
@@ -522,8 +524,15 @@ class Daemon:
         self._write_card()
 
     async def _rotate(self) -> None:
-        """Raises OperationError where peers know a successor of the pair already."""
-        if self._identity.needs_anchor:
+        """Raises OperationError where peers know a successor of the pair already, or may know one."""
+        if not self._may_rotate():
+            if not self._identity.needs_anchor:
+                raise OperationError(
+                    "wrong_state",
+                    "no peer has told yet what it knows of this node's keys: as an old copy it would have two "
+                    "successors of one pair; nothing was changed",
+                    "tocsin status: try again when a peer is reachable",
+                )
             raise OperationError(
                 "wrong_state",
                 "this is an old copy: peers know a newer key pair of this node; nothing was changed",

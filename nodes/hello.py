@@ -78,7 +78,7 @@ def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size
             highest_epoch_key=max(peer.epoch_keys, default=0),
         ),
         numbers=Numbers(received_generation, highest + 1, highest + 1),
-        recover_since=peer.recover_since,
+        recover_since=identity.recover_since,
     )
 
 

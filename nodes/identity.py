@@ -86,6 +86,8 @@ class Identity:
         self.profile: PublishedProfile | None = None
         self.opened: tuple[Proof, ...] = ()
         self.lost: LostChanges | None = None
+        # We lost history: peers are asked to send again what they issued since then, in this process and later ones.
+        self.recover_since: int | None = None
 
     @property
     def needs_anchor(self) -> bool:

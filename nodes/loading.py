@@ -6,19 +6,20 @@ Owns that translation. A store that contradicts its keys stops the start: nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
 from exchange.checkpoint import Checkpoint, checkpoint_from_wire
 from exchange.entry import Profile, decode_entry
-from exchange.errors import ExchangeError
+from exchange.errors import ExchangeError, StatementError
 from exchange.log import leaf_hash
 from exchange.proof import Proof, proof_from_wire, proof_to_wire
-from exchange.statement import AgencyKeys, add_key_change, build_agency_keys
+from exchange.statement import AgencyKeys, add_key_change, build_agency_keys, with_key_changes
 from keys.anchor import Anchor, anchor_from_wire
 from keys.encoding import decode, encode, take_array, take_int
 from keys.epochs import PublishedKey
-from keys.errors import KeysError
+from keys.errors import KeyConflictError, KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
@@ -32,6 +33,7 @@ MAX_STORED_BYTES = 4_194_304
 PROFILE_META = "own/profile"
 OPENED_META = "own/opened"
 LOST_CHANGES_META = "own/lost_changes"
+RECOVER_META = "own/recover_since"
 
 
 def proof_bytes(proof: Proof) -> bytes:
@@ -59,10 +61,15 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
     try:
         anchors = [stored_anchor(row.anchor) for row in startup.anchors if row.agency == agency]
         anchors.sort(key=lambda anchor: anchor.body.serial)
+        changes: Sequence[Proof] = _changes(agency, agency, startup.key_changes)
+        lost = startup.meta.get(LOST_CHANGES_META)
+        told = None if lost is None else _lost_changes(lost, agency)
+        if told is not None and anchors[-1].body.serial > told.serial:
+            changes = _with_lost(anchors, told, changes)
         identity = Identity(
             agency=agency,
             anchors=anchors,
-            key_changes=_changes(agency, agency, startup.key_changes),
+            key_changes=changes,
             keystore=keystore,
             epoch_rows=[row for row in startup.epoch_keys if row.agency == agency],
         )
@@ -70,8 +77,9 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         if profile is not None:
             identity.profile = PublishedProfile.of(stored_proof(profile, agency))
         identity.opened = tuple(_opened(startup, OPENED_META, agency))
-        lost = startup.meta.get(LOST_CHANGES_META)
-        identity.lost = None if lost is None else _lost_changes(lost, agency)
+        identity.lost = told
+        since = startup.meta.get(RECOVER_META)
+        identity.recover_since = None if since is None else int.from_bytes(since, "big")
     except (KeysError, ExchangeError) as error:
         raise StoreCorruptError("the stored identity does not verify") from error
     return identity
@@ -91,6 +99,22 @@ def lost_changes_meta(lost: LostChanges) -> PutMeta:
 def _lost_changes(data: bytes, agency: AgencyId) -> LostChanges:
     serial, proofs = take_array(decode(data, max_bytes=MAX_STORED_BYTES), length=2)
     return LostChanges(take_int(serial), tuple(proof_from_wire(proof, agency) for proof in take_array(proofs)))
+
+
+def _with_lost(anchors: Sequence[Anchor], lost: LostChanges, own: Sequence[Proof]) -> Sequence[Proof]:
+    """Own key changes once an anchor has named a new pair: those that peers showed are ours again. What this copy drew
+    itself beside them before it heard of them left for nobody, and must not: two successors of one pair convict.
+    """
+    keys = with_key_changes(build_agency_keys(anchors, ()), lost.proofs)
+    for proof in own:
+        with suppress(KeyConflictError, StatementError):
+            keys = add_key_change(keys, proof)
+    return keys.changes
+
+
+def recover_meta(since: int) -> PutMeta:
+    """The row that keeps from when on peers are asked to send again."""
+    return PutMeta(RECOVER_META, since.to_bytes(8, "big"))
 
 
 def key_change_row(agency: AgencyId, proof: Proof) -> KeyChangeRow:

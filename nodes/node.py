@@ -249,7 +249,9 @@ class Node:
         # calling for ever.
         line.head_asks = line.head_asks + 1 if answer.hello.head_wanted else 0
         self._after(peer, taken, heard)
-        lacks = peer.guard_passed and bool((self._outflow.lacking_positions(peer) | peer.owed) - ask.positions)
+        lacking = self._outflow.lacking_positions(peer) if peer.guard_passed else set()
+        # Who lacks what it was just told will lack it after the next round too.
+        lacks = bool((lacking | peer.owed) - ask.positions) and not lacking & ask.positions
         again = (
             (answer.hello.head_wanted and line.head_asks < MAX_HEAD_ASKS)
             or (peer.guard_passed and not was_passed)
@@ -375,7 +377,7 @@ class Node:
         What its receipts proved stays proved: state is read from statements, this only queues an envelope (P5).
         """
         now = self._clock()
-        asked_before = peer.row.recover_since is not None and since is not None and since <= peer.row.recover_since
+        asked_before = since == peer.row.recover_since
         if since is None or asked_before or now - peer.recovered_at < RECOVER_EVERY_MS:
             return []
         peer.recovered_at = now

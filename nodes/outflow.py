@@ -22,7 +22,7 @@ from nodes.store.contract import MoveOutbound, Op, OutboundRow, RecipientRow, St
 from nodes.writer import Change, EntryDraft, Placed, Writer
 
 BATCH_BYTES_EACH = 4_096  # a round takes this much for each envelope that it may hold; one larger one goes alone
-LEASE_MS = 60_000
+LEASE_MS = 120_000  # longer than a round takes at most: nothing is on two lines at once
 MAX_ENDS = 16  # generations whose ends are told in one round; each is a group
 
 
@@ -75,8 +75,15 @@ class Outflow:
         return replace(row, log=committed.placed[0].log, index=committed.placed[0].index)
 
     def lacking_key_changes(self, peer: Peer) -> tuple[Proof, ...]:
-        """Own key changes beyond the count the peer holds, as many as one round takes."""
-        return self._identity.key_changes[peer.changes_held :][:MAX_KEY_CHANGES]
+        """Own key changes beyond the newest head that the peer holds, as many as one round takes; of who holds none,
+        beyond the count that it tells. A count alone would not do: it may hold changes that we lost.
+        """
+        newest = max(((generation, max(sizes)) for generation, sizes in peer.holds.items() if any(sizes)), default=None)
+        if newest is None:
+            return self._identity.key_changes[peer.changes_held :][:MAX_KEY_CHANGES]
+        places = ((proof.checkpoint.origin.generation, proof.checkpoint.size) for proof in self._identity.key_changes)
+        first = next((number for number, place in enumerate(places) if place >= newest), None)
+        return () if first is None else self._identity.key_changes[first:][:MAX_KEY_CHANGES]
 
     def lacking_positions(self, peer: Peer) -> set[tuple[str, int]]:
         """Own profile and epoch keys that the peer's hello shows it lacks."""

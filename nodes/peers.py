@@ -114,7 +114,6 @@ class Peer:
     replaced: bool = False  # it has another root from now on: nothing is sealed to a key of this one any more
     conflicting: bool = False  # it signed two anchors with one serial
     recovered_at: int = 0  # when it last asked to be sent again what it lost
-    recover_since: int | None = None  # we lost history: it is asked to send again what it issued since then
 
     @property
     def agency(self) -> AgencyId:

@@ -32,6 +32,7 @@ class Own:
 
     keys: AgencyKeys
     gateway: GatewayName = GATEWAY
+    recover_since: int | None = None
 
 
 @pytest.fixture(scope="module")

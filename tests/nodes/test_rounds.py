@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -54,14 +55,14 @@ def line() -> Iterator[Line]:
     line.close()
 
 
-def _answer_saying(line: Line, limits: Limits) -> None:
-    """The recipient answers the round on the line, and names these limits."""
+def _answer_saying(line: Line, **hello: Any) -> bool:
+    """The recipient answers the round on the line, and its hello says this. True if it asks for another round."""
     transit = line.transits[SENDER, RECIPIENT]
     line.advance((SENDER, RECIPIENT))
     assert transit.answer is not None
     answer = decode_round(transit.answer, speaker=RECIPIENT, listener=SENDER)
-    transit.answer = encode_round(replace(answer, hello=replace(answer.hello, limits=limits)))
-    line.advance((SENDER, RECIPIENT))
+    transit.answer = encode_round(replace(answer, hello=replace(answer.hello, **hello)))
+    return line.advance((SENDER, RECIPIENT))
 
 
 def test_a_round_holds_no_more_than_its_recipient_takes_and_everything_arrives(line: Line) -> None:
@@ -76,7 +77,7 @@ def test_a_round_holds_no_more_than_its_recipient_takes_and_everything_arrives(l
         sizes.append(
             (len(body), sum(len(g.entries) for g in decode_round(body, speaker=SENDER, listener=RECIPIENT).groups))
         )
-        _answer_saying(line, limits)
+        _answer_saying(line, limits=limits)
 
     assert all(size <= limits.max_round_bytes and items <= limits.max_items for size, items in sizes)
     assert max(items for _, items in sizes) == limits.max_items
@@ -138,3 +139,15 @@ def test_a_flash_message_overtakes_the_round_on_the_line_and_both_logs_agree_in_
     assert line.run(line.nodes[SENDER].store.next_due(RECIPIENT, line.now)) is None
     assert not line.peer(RECIPIENT, SENDER).unreconciled
     assert line.run(node.ask_flash(line.peer(*pair))) is None
+
+
+def test_a_peer_that_goes_on_lacking_what_it_was_told_is_not_called_in_a_circle(line: Line) -> None:
+    while line.hold_round((SENDER, RECIPIENT)):
+        pass
+    known = line.peer(SENDER, RECIPIENT).known
+    assert known is not None
+    again = []
+    for _ in range(3):
+        line.ask((SENDER, RECIPIENT))
+        again.append(_answer_saying(line, known=replace(known, highest_epoch_key=0)))
+    assert again == [True, False, False]

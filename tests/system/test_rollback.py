@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.system.agencies import Node, until
+from tests.system.agencies import Node, introduce, until
 
 
 @pytest.fixture
@@ -191,3 +191,63 @@ def test_the_card_that_comes_with_such_an_anchor_is_taken_by_who_knows_the_newer
         if node is not berlin:
             node.start()
         assert node.ok("peer", "add", str(tmp_path / "card"), "--code", bogota.code)["trust"] == "trusted"
+
+
+def test_a_copy_that_has_drawn_a_successor_of_its_own_can_be_helped_too(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    bogota, berlin = pair
+    bogota.post("bka.de", "--wait", "30")
+    bogota.stop()
+    shutil.copytree(bogota.directory, bogota.home / "copy")
+    bogota.start()
+    bogota.ok("keys", "rotate")
+    bogota.post("bka.de", "--wait", "30")
+    bogota.kill()
+    shutil.rmtree(bogota.directory)
+    (bogota.home / "copy").rename(bogota.directory)
+    berlin.stop()
+    bogota.start()
+    assert bogota.cli("keys", "rotate").document["error"]["code"] == "wrong_state"  # nobody has told what it knows
+    bogota.ok("peer", "suspend", "bka.de")
+    bogota.ok("keys", "rotate")  # with nobody to ask nothing hinders it
+    bogota.ok("peer", "resume", "bka.de")
+    berlin.start()
+    waiting = bogota.post("bka.de")["message_id"]
+    until(lambda: "needs_anchor" in finding_codes(bogota), "the finding")
+    bogota.stop()
+    bogota.ok("keys", "export-root", "-o", str(tmp_path / "root"))
+    bogota.ok("keys", "anchor", "--root", str(tmp_path / "root"), "-o", str(tmp_path / "card"))
+    bogota.start()
+
+    until(lambda: bogota.state(waiting, "bka.de") == "stored", "what waited for the anchor")
+    bogota.ok("keys", "rotate")
+    assert bogota.post("bka.de", "--wait", "30")["recipients"][0]["state"] == "stored"
+    heads_are_one_history_each(berlin)
+
+
+def test_what_an_old_copy_lost_is_asked_of_a_peer_too_that_is_reached_after_another_start(
+    pair: tuple[Node, Node], make_node: Callable[[str, str], Node]
+) -> None:
+    bogota, _ = pair
+    london = make_node("met.uk", "GB")
+    london.start()
+    introduce(bogota, london)
+    before = london.post("ponal.co", "--wait", "30")["message_id"]
+    bogota.stop()
+    shutil.copytree(bogota.directory, bogota.home / "copy")
+    bogota.start()
+    bogota.post("bka.de", "--wait", "30")
+    lost = london.post("ponal.co", "--wait", "30")["message_id"]
+    for node in (bogota, london):
+        node.kill()
+    shutil.rmtree(bogota.directory)
+    (bogota.home / "copy").rename(bogota.directory)
+
+    bogota.start()
+    until(lambda: "log_reopened" in finding_codes(bogota), "what Berlin told")
+    bogota.stop()
+    bogota.start()
+    london.start()
+    until(lambda: lost in {entry["message_id"] for entry in bogota.inbox()}, "what London was asked for")
+    assert sorted(entry["message_id"] for entry in bogota.inbox()) == sorted([before, lost])
