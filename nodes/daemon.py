@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -223,6 +224,7 @@ class Daemon:
             for key, value in startup.meta.items()
             if key.startswith("case/")
         }
+        self._cases = CaseNumbers(self._config.case_prefix, years)
         submitting = Submitting(
             identity=identity,
             config=self._config,
@@ -230,7 +232,7 @@ class Daemon:
             reading=self._reading,
             vault=vault,
             events=self._events,
-            cases=CaseNumbers(self._config.case_prefix, years),
+            cases=self._cases,
             clock=clock,
             check_writable=self._check_writable,
             metrics=self._metrics,
@@ -466,12 +468,14 @@ class Daemon:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [] if lost is None else [lost_changes_meta(lost)]
+            kept = [self._cases.row(year), *([] if lost is None else [lost_changes_meta(lost)])]
             return [opened_meta([*identity.opened, _as_proof(proof)]), recover_meta(since), *kept, *moved]
 
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
+        year = datetime.fromtimestamp(self._clock() / 1000, UTC).year
+        self._cases.leave_out(year)
         proved = await writer.open_generation(generation, opened, again, ops)
         identity.recover_since, identity.lost = since, lost or identity.lost
         if last_head is not None:

@@ -128,6 +128,19 @@ def _check_mode(path: Path, wanted: int) -> None:
             raise ConfigError(str(path), "", "mode", f"chmod {wanted:o} {path}") from problem
 
 
+def last_pid(layout: Layout) -> int | None:
+    """The process that took the directory's lock last, if one of that number runs. Looks without taking the lock, which
+    would keep a node from starting in that moment.
+    """
+    try:
+        pid = int(layout.lock.read_text())
+        with contextlib.suppress(PermissionError):  # it runs as another user
+            os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
 class DirectoryLock:
     """The right to be the one process of a directory.
 

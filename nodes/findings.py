@@ -59,6 +59,11 @@ class NodeFacts:
     shut_out: tuple[str, ...] = ()
 
 
+def _confirmed(anchor: Anchor) -> int:
+    """The log generation that the root has signed."""
+    return max((gateway.generation for gateway in anchor.body.gateways), default=1)
+
+
 def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
     """Findings about this node itself, worst first."""
     found = []
@@ -95,16 +100,20 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "needs_anchor",
                 "error",
                 "This is an old copy, from before a key change: peers take nothing until an anchor names a new pair.",
-                "stop the node, then with the root at hand: tocsin keys anchor --root F -o CARD; then start it again",
+                "stop the node; "
+                + ("tocsin keys export-root -o F; " if facts.root_online else "with the root at hand (F): ")
+                + "tocsin keys anchor --root F -o CARD; start it again",
             )
         )
-    elif facts.generation > 1:
+    elif facts.generation > _confirmed(facts.anchor):
         found.append(
             Finding(
                 "log_reopened",
                 "warning",
-                f"This node lost history once: its log runs in generation {facts.generation}.",
-                "with the root at hand: tocsin keys anchor --root F -o CARD confirms it",
+                f"This node lost history: its log runs in generation {facts.generation}. Peers are asked for what they "
+                "sent; what it sent itself and has forgotten only they know.",
+                "ask each peer by phone what it has from you since then; in the next ceremony (node stopped) "
+                "tocsin keys anchor --root F -o CARD confirms the new log",
             )
         )
     found.extend(_anchor_findings(facts.anchor, now, None))

@@ -201,7 +201,7 @@ class Oversight:
             _finding_check(
                 "keys",
                 findings,
-                ("anchor_expired", "card_expiring", "epoch_keys_short", "root_online"),
+                ("needs_anchor", "anchor_expired", "card_expiring", "epoch_keys_short", "root_online"),
                 "The keys are in order.",
             ),
             _finding_check("disk", findings, ("disk_low",), "There is room on the disk."),

@@ -86,12 +86,14 @@ _WAITING_STEPS: Mapping[str, str] = {
     "unreachable": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
     "backoff": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
     "from_future": "check this machine's clock (tocsin doctor)",
+    "key_not_valid": "tocsin status says if this node needs a new anchor, else it passes; if it is urgent, {call}",
     "removed": "if it is to have this, type the code it says by phone: tocsin peer add CARD --code CODE (for {agency})",
     "silent": "{call}: it needs an address that others can reach (listen and endpoint in its node.toml)",
 }
 _STEPS: Mapping[str, str] = {
     "refused": "{call}; then: tocsin resend {message_id} --to {agency}",
     "expired": "{call}; then: tocsin resend {message_id} --to {agency}",
+    "rejected": "tocsin track {message_id} shows the reason; if it is needed after all, {call}",
     "stored": "{call} if it is urgent: nobody has looked yet",
 }
 

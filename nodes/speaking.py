@@ -113,9 +113,10 @@ class Speaking:
         if level == "accepted":
             await self._check_stands(row)
         # Judged whole before anything is said: a mistyped code must not leave a signed `opened` behind.
+        opened = None if said else self._ack(row, "opened", None, None, officer)  # dated before the decision
         decision = self._ack(row, level, args.get("cause"), args.get("text"), officer)
-        if not said:
-            await self._acknowledge(row, self._ack(row, "opened", None, None, officer))
+        if opened is not None:
+            await self._acknowledge(row, opened)
         await self._acknowledge(row, decision)
         return Answer(_ack_document(row, case_id, decision.body))
 

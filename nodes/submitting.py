@@ -42,6 +42,7 @@ from nodes.store.contract import MessageRow, OperatorRow, PutMeta, StoreConflict
 from nodes.vault import Vault
 
 MAX_WAIT_S = 3_600.0
+LEFT_OUT = 10_000
 # Messages of a batch that are worked on before others get a turn: about two milliseconds.
 SLICE = 16
 # Messages of several callers that share a commit, at most.
@@ -68,6 +69,12 @@ class CaseNumbers:
         (case_id,) = self.ahead(year, 1)
         self._last[year] = self._last.get(year, 0) + 1
         return case_id
+
+    def leave_out(self, year: int) -> None:
+        """Draw above what lost history may have drawn: an old copy must not put a second child under a number that its
+        peers know.
+        """
+        self._last[year] = (self._last.get(year, 0) // LEFT_OUT + 1) * LEFT_OUT
 
     def row(self, year: int) -> PutMeta:
         """What remembers the highest number drawn. Made when a commit is handed in and not when a number is drawn: of

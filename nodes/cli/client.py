@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nodes.directory import layout_of
+from nodes.directory import last_pid, layout_of
 from nodes.errors import OperationError
 from nodes.sockets import connect_local
 
@@ -97,6 +97,13 @@ def _connect(directory: Path, timeout_s: float | None) -> HTTPConnection:
         ) from problem
     except OSError as problem:
         start = f"tocsin -D {shlex.quote(str(layout.root))} run"
+        pid = last_pid(layout)
+        if pid is not None:
+            raise OperationError(
+                "node_not_running",
+                f"the node in {layout.root} does not answer (process {pid} is starting or stopping)",
+                f"try again in a few seconds; if none runs: {start}",
+            ) from problem
         raise OperationError(
             "node_not_running",
             f"no node runs in {layout.root}",

@@ -48,7 +48,10 @@ def test_an_old_copy_opens_a_new_generation_and_its_later_posts_arrive(
     berlin.start()
     bogota.start()
 
-    after = bogota.post("bka.de", "--wait", "60")["message_id"]
+    until(lambda: "log_reopened" in finding_codes(bogota), "the fork")
+    said = bogota.post("bka.de", "--wait", "60")
+    after = said["message_id"]
+    assert len({entry["case_id"] for entry in berlin.inbox()}) == len(posted) + 1
 
     assert bogota.ok("log", "verify")["origin"] == "ponal.co/gw1/2"
     assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted([*posted, after])
@@ -134,6 +137,7 @@ def older_than_its_key(pair: tuple[Node, Node]) -> tuple[Node, Node]:
     copy = bogota.home / "copy"
     shutil.copytree(bogota.directory, copy)
     bogota.start()
+    bogota.post("bka.de", "--wait", "30")  # a pair is not changed before a peer has told what it knows
     bogota.ok("keys", "rotate")
     bogota.post("bka.de", "--wait", "30")
     bogota.kill()
@@ -201,6 +205,7 @@ def test_a_copy_that_has_drawn_a_successor_of_its_own_can_be_helped_too(
     bogota.stop()
     shutil.copytree(bogota.directory, bogota.home / "copy")
     bogota.start()
+    bogota.post("bka.de", "--wait", "30")  # a pair is not changed before a peer has told what it knows
     bogota.ok("keys", "rotate")
     bogota.post("bka.de", "--wait", "30")
     bogota.kill()
