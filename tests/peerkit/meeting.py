@@ -102,8 +102,8 @@ def answer_to(peer: IndependentPeer, node: Node, envelope_id: bytes) -> Sent:
 
 
 def receipt_for(peer: IndependentPeer, node: Node, **changes: Any) -> Statement:
-    """Hand one alert to the node and hold what it receipted: in the answer, or in the node's next call if the alert went
-    in the answer to a call of the node's that crossed this one.
+    """Hand one alert to the node and hold what it receipted: in the answer, or in the node's next call where the alert
+    went in the answer to a call that crossed this one.
     """
     _, envelope_id = sealed_alert(peer, **changes)
     sent = answer_to(peer, node, envelope_id)
