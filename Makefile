@@ -63,7 +63,6 @@ bench: ## measure throughput, latency, size, fan-out, backlog and flood, 8 minut
 	$(PYTHON_RUN) benchmarks.fanout
 	$(PYTHON_RUN) benchmarks.backlog
 	$(PYTHON_RUN) benchmarks.flood
-	$(PYTHON_RUN) benchmarks.slow_line
 
 clean: ## remove what was built; the next target builds it again
 	rm -rf .venv .venv.new .venv.old .venv.lock .venv.log .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist
