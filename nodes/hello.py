@@ -102,28 +102,33 @@ def judge_held(
         return NotTold()
     # What leads to one head of a gateway leads to its others.
     changes = next((held.key_changes for held in newest_heads if held.key_changes), ())
+    keys = _with_told(identity, changes)
     for held in sorted(newest_heads, key=lambda held: held.size, reverse=True):
-        keys = _verified(held, changes, identity)
-        if held.checkpoint is None or keys is None:
+        if held.checkpoint is None or keys is None or not _is_ours(held.checkpoint, keys):
             return NotTold()
         if newest > generation or held.size > size or roots[held.size] != held.checkpoint.root:
             return Forked(newest, held.checkpoint, keys)
     return Passed()
 
 
-def _verified(held: HeldHead, changes: Sequence[Proof], identity: Identity) -> AgencyKeys | None:
-    checkpoint = held.checkpoint
-    if checkpoint is None:
-        return None
-    told = held.key_changes or changes
+def _with_told(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
+    """Our keys with the changes that a peer tells; None if one does not verify. Once for all heads of a hello: each
+    change is several signatures, and a stranger to our interests chooses how many heads there are.
+    """
     try:
         try:
-            keys = with_key_changes(identity.keys, told)
+            return with_key_changes(identity.keys, told)
         except KeyConflictError:
             # We are an old copy and have drawn a second successor of a pair that had one: it is the first that counts.
-            keys = build_agency_keys(identity.keys.anchors, told)
+            return build_agency_keys(identity.keys.anchors, told)
+    except (ExchangeError, KeysError):
+        return None
+
+
+def _is_ours(checkpoint: Checkpoint, keys: AgencyKeys) -> bool:
+    try:
         pair = keys.history.pair_for(checkpoint.origin.gateway, checkpoint.origin.generation, checkpoint.size)
         verify_checkpoint(checkpoint, pair)
     except (ExchangeError, KeysError):
-        return None
-    return keys
+        return False
+    return True
