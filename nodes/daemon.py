@@ -514,8 +514,8 @@ class Daemon:
             await self._after_key_change()
 
     def _may_rotate(self) -> bool:
-        """Whether the pair may be changed because of its age. An old copy must not draw a second successor of a pair
-        that has one: first a peer tells what it knows.
+        """Whether the node pair may be changed, by its age or by an operator. An old copy must not draw a second
+        successor of a pair that has one: first a peer tells what it knows.
         """
         peers = self._peers.trusted()
         heard = not peers or any(peer.guard_passed for peer in peers)

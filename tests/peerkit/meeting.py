@@ -111,3 +111,11 @@ def receipt_for(peer: IndependentPeer, node: Node, **changes: Any) -> Statement:
         assert peer.arrived.wait_for(lambda: sent.answer is not None, timeout=60)
     assert sent.answer is not None
     return sent.answer
+
+
+def is_proved(node: Node, message: str) -> None:
+    """The node's evidence of this message of its own convinces a stranger."""
+    file = node.home / "evidence.tocsin"
+    node.ok("evidence", "export", message, "-o", str(file))
+    said = node.cli("evidence", "verify", str(file), directory=False)
+    assert said.document["verdict"] == "proved", json.dumps(said.document)

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from tests.peerkit.formats import PROFILE, RECEIPT, decode
 from tests.peerkit.independent_peer import HELLO_HEAD_WANTED, HELLO_HELD, IndependentPeer
 from tests.peerkit.line import ROUND_CAP
-from tests.peerkit.meeting import answer_to, port_of, receipt_for, sealed_alert
+from tests.peerkit.meeting import answer_to, is_proved, port_of, receipt_for, sealed_alert
 from tests.peerkit.own_log import GATEWAY
 from tests.peerkit.pins import Statement
 from tests.system.agencies import Node, until
@@ -349,7 +348,7 @@ def test_a_generation_that_the_peer_opens_for_its_clock_is_followed(
 
 
 def test_a_receipt_of_a_closed_generation_stays_proved_when_the_pair_has_changed_since(
-    node: Node, peer: IndependentPeer, tmp_path: Path
+    node: Node, peer: IndependentPeer
 ) -> None:
     """It hangs on the end of the closed generation, which the `log opened` names, under a pair that counts."""
     posted = node.post(peer.agency, "--wait", "60")["message_id"]
@@ -357,10 +356,7 @@ def test_a_receipt_of_a_closed_generation_stays_proved_when_the_pair_has_changed
     receipt_for(peer, node)
     peer.change_pair()
     receipt_for(peer, node)
-    file = tmp_path / "evidence.tocsin"
-    node.ok("evidence", "export", posted, "-o", str(file))
-    verdict = node.cli("evidence", "verify", str(file), directory=False)
-    assert verdict.document["verdict"] == "proved", json.dumps(verdict.document)
+    is_proved(node, posted)
 
 
 def test_the_card_of_a_peer_in_its_second_generation_is_added(node: Node) -> None:
