@@ -14,13 +14,10 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from exchange.entry import LogOpened, encode_entry
-from exchange.proof import Proof
 from keys.errors import KeyFileError, KeyFileProblem
 from keys.ids import AgencyId
 from keys.keystore import KeyStore
@@ -30,19 +27,18 @@ from nodes.birth import STORE_FILE, Born, create_node
 from nodes.budgets import Budgets, Rates
 from nodes.config import NodeConfig, default_case_prefix, format_listen, load_config, parse_config
 from nodes.courier import Courier
-from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
+from nodes.directory import DirectoryLock, Layout, check_directory
 from nodes.errors import FatalError, OperationError
 from nodes.events import Events, MessageArrived, RecipientMoved, RoundEnded
 from nodes.evidence_export import EvidenceExport
 from nodes.findings import Finding, NodeFacts, own_findings
 from nodes.following import Following
-from nodes.hello import Forked
-from nodes.identity import LostChanges, log_name
+from nodes.generations import Generations
 from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.keyring import PAIR_SINCE_META, Keyring
 from nodes.ledger import Ledger
-from nodes.loading import load_identity, load_own_logs, load_peers, lost_changes_meta, opened_meta, recover_meta
+from nodes.loading import load_identity, load_own_logs, load_peers
 from nodes.local_api import LocalApi, Operation, Stream
 from nodes.logging import get_logger
 from nodes.metrics import Metrics
@@ -61,16 +57,15 @@ from nodes.posting import Posting
 from nodes.reading import Reading
 from nodes.sockets import LocalListener
 from nodes.speaking import Speaking
-from nodes.store.contract import Op, PutEpochKey, Startup
+from nodes.store.contract import Startup
 from nodes.store.sqlite import SqliteStore
 from nodes.submitting import CaseNumbers, Submitting
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
-from nodes.writer import CommitFigures, Placed, Proved, Writer
+from nodes.writer import CommitFigures, Writer
 
 TICK_S = 30.0
 KEYS_EVERY_TICKS = 120  # an hour
-CLOCK_BEHIND_MS = 60_000
 CLOCK_READ_ONLY_MS = 24 * 3_600_000
 URGENT = frozenset({"flash", "immediate"})  # wakes a person
 UNOPENED_AT_START = 1_000
@@ -157,10 +152,9 @@ class Daemon:
         self._events = Events()
         self._vault = Vault(keystore.at_rest())
         await self._build_writer(startup, stack)
-        self._keyring = Keyring(self._identity, self._store, self._writer, self._clock)
         self._operators = Operators(startup.operators)
-        self._pair_since = int.from_bytes(startup.meta.get(PAIR_SINCE_META, b""), "big") or self._since
-        self._build_node(startup)
+        self._build_generations(startup)
+        self._build_node()
         await self._serve(stack)
         return Ready(self._config.agency, self._listen, self._layout.socket)
 
@@ -192,7 +186,28 @@ class Daemon:
         self._ledger = Ledger(agency, self._store, self._writer, closed)
         self._known_until = main.last_time
 
-    def _build_node(self, startup: Startup) -> None:
+    def _build_generations(self, startup: Startup) -> None:
+        years = {
+            int(key.removeprefix("case/")): int.from_bytes(value, "big")
+            for key, value in startup.meta.items()
+            if key.startswith("case/")
+        }
+        self._cases = CaseNumbers(self._config.case_prefix, years)
+        self._generations = Generations(
+            identity=self._identity,
+            config=self._config,
+            peers=self._peers,
+            writer=self._writer,
+            ledger=self._ledger,
+            keyring=Keyring(self._identity, self._store, self._writer, self._clock),
+            cases=self._cases,
+            clock=self._clock,
+            card=self._layout.card,
+            known_until=self._known_until,
+            pair_since=int.from_bytes(startup.meta.get(PAIR_SINCE_META, b""), "big") or self._since,
+        )
+
+    def _build_node(self) -> None:
         identity, store, writer, vault, clock = self._identity, self._store, self._writer, self._vault, self._clock
         self._outflow = Outflow(identity, store, self._ledger, writer)
         self._posting = Posting(identity, self._config.country, self._peers, store, writer, vault, clock)
@@ -213,18 +228,12 @@ class Daemon:
             clock=clock,
             chance=random.SystemRandom().random,
             on_taken=self._on_taken,
-            on_fork=self._on_fork,
+            on_fork=self._generations.forked,
             on_anchor=self._on_anchor,
             read_only=self._is_read_only,
             budgets=self._budgets,
         )
         self._reading = Reading(identity, self._peers, store, vault, clock, self._is_disk_low)
-        years = {
-            int(key.removeprefix("case/")): int.from_bytes(value, "big")
-            for key, value in startup.meta.items()
-            if key.startswith("case/")
-        }
-        self._cases = CaseNumbers(self._config.case_prefix, years)
         submitting = Submitting(
             identity=identity,
             config=self._config,
@@ -296,9 +305,7 @@ class Daemon:
             self._api = api
             stack.push_async_callback(api.drain)
             self._listen = format_listen((config.listen[0], port))
-        if await self._keyring.publish_profile(config, again=self._is_profile_below_base()):
-            self._write_card()
-        await self._keep_keys()
+        await self._generations.begin()
         stack.push_async_callback(self._courier.stop)
         self._local = LocalApi(*self._operations())
         listener = LocalListener(self._layout.socket)
@@ -348,8 +355,8 @@ class Daemon:
             writer=self._writer,
             vault=self._vault,
             clock=self._clock,
-            rotate=self._rotate,
-            reopen=self._reopen,
+            rotate=self._generations.rotate,
+            reopen=self._generations.reopen,
         )
         return operations.table(), operations.streams()
 
@@ -413,81 +420,6 @@ class Daemon:
         peer = self._peers.get(agency)
         return peer is not None and peer.trust is Trust.TRUSTED
 
-    # --- history lost (PROTOCOL §9.1)
-
-    async def _on_fork(self, peer: Peer, forked: Forked) -> None:
-        log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
-        identity = self._identity
-        ours = identity.keys.history.current_pair(identity.gateway)
-        lost = None
-        if forked.keys.history.current_pair(identity.gateway) != ours and not identity.needs_anchor:
-            known = {proof.entry for proof in identity.key_changes}
-            changes = tuple(proof for proof in forked.keys.changes if proof.entry not in known)
-            lost = LostChanges(identity.anchor.body.serial, changes)
-        await self._open_generation("rollback", forked.generation, lost)
-
-    async def _reopen(self, reason: str) -> None:
-        """Raises OperationError: a log whose clock is right has no reason to end."""
-        behind = self._writer.last_time - self._clock()
-        if behind <= CLOCK_BEHIND_MS:
-            raise OperationError(
-                "wrong_state",
-                "the clock is not behind the log: there is nothing to reopen; nothing was changed",
-                "tocsin status shows what is wrong with the log, if anything is",
-            )
-        await self._open_generation(reason, self._writer.generation)
-        for peer in self._peers.trusted():
-            peer.wake.set()
-
-    async def _open_generation(self, reason: str, above: int, lost: LostChanges | None = None) -> None:
-        """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is
-        said. `lost` becomes durable with it: an anchor that names the old generation would let two pairs sign one size,
-        and of the new one no peer tells what it knows of keys.
-        """
-        writer, identity = self._writer, self._identity
-        previous, last_head = writer.generation, writer.head
-        generation = max(previous, above) + 1
-        last_size = writer.durable_size
-        last_root = last_head.root if last_head is not None else identity.anchor.body.gateways[0].base_root
-        old_log = log_name(identity.gateway, previous)
-
-        def opened(at: int, salt: bytes) -> bytes:
-            return encode_entry(
-                LogOpened(
-                    salt=salt,
-                    time=at,
-                    previous_generation=previous,
-                    last_size=last_size,
-                    last_root=last_root,
-                    reason=reason,
-                )
-            )
-
-        rows = [row for row in identity.epoch_rows.values() if row.destroyed_at is None]
-        again = [(0, await self._ledger.entry(row.log, row.index)) for row in rows]
-
-        def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
-            moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [self._cases.row(year), *([] if lost is None else [lost_changes_meta(lost)])]
-            return [opened_meta([*identity.opened, _as_proof(proof)]), recover_meta(since), *kept, *moved]
-
-        # What was said since this process started is known here; what the lost history held is with the peers. Each
-        # generation asks for a time of its own: a peer heeds each value once.
-        since = max(self._known_until - generation, 0)
-        year = datetime.fromtimestamp(self._clock() / 1000, UTC).year
-        self._cases.leave_out(year)
-        proved = await writer.open_generation(generation, opened, again, ops)
-        identity.recover_since, identity.lost = since, lost or identity.lost
-        if last_head is not None:
-            self._ledger.close(old_log, last_head)
-        for number, row in enumerate(rows, start=1):
-            identity.add_epoch(replace(row, log=proved.placed.log, index=number))
-        identity.opened = (*identity.opened, _as_proof(proved))
-        await self._keyring.publish_profile(self._config, again=True)
-        for peer in self._peers:
-            peer.owed.clear()
-        self._write_card()
-
     # --- time and state
 
     async def _ticking(self) -> None:
@@ -497,7 +429,7 @@ class Daemon:
                 self._free_bytes = (await self._store.sizes())[1]
                 await self._node.tick()
                 if until_keys <= 0:
-                    await self._keep_keys()
+                    await self._generations.keep_keys()
                     until_keys = KEYS_EVERY_TICKS
             except FatalError as error:
                 self._on_fatal(error)
@@ -508,49 +440,6 @@ class Daemon:
                 log.exception("tick.failed")
             until_keys -= 1
             await asyncio.sleep(TICK_S)
-
-    async def _keep_keys(self) -> None:
-        if await self._keyring.keep(self._pair_since, may_rotate=self._may_rotate()):
-            await self._after_key_change()
-
-    def _may_rotate(self) -> bool:
-        """Whether the node pair may be changed, by its age or by an operator. An old copy must not draw a second
-        successor of a pair that has one: first a peer tells what it knows.
-        """
-        peers = self._peers.trusted()
-        heard = not peers or any(peer.guard_passed for peer in peers)
-        return heard and not self._identity.needs_anchor
-
-    async def _after_key_change(self) -> None:
-        self._pair_since = self._clock()
-        # A first word under the new pair: what the old one signed counts only through a head of the new one.
-        await self._keyring.publish_profile(self._config, again=True)
-        self._write_card()
-
-    async def _rotate(self) -> None:
-        """Raises OperationError where peers know a successor of the pair already, or may know one."""
-        if not self._may_rotate():
-            if not self._identity.needs_anchor:
-                raise OperationError(
-                    "wrong_state",
-                    "no peer has told yet what it knows of this node's keys: as an old copy it would have two "
-                    "successors of one pair; nothing was changed",
-                    "tocsin status: try again when a peer is reachable",
-                )
-            raise OperationError(
-                "wrong_state",
-                "this is an old copy: peers know a newer key pair of this node; nothing was changed",
-                "with the root at hand: tocsin keys anchor --root F -o CARD",
-            )
-        await self._keyring.rotate_node_pair()
-        await self._after_key_change()
-        for peer in self._peers.trusted():
-            peer.wake.set()
-
-    def _write_card(self) -> None:
-        text = self._identity.card_text()
-        if text is not None:
-            write_whole(self._layout.card, text.encode())
 
     def _standing(self) -> Standing:
         state = "draining" if self._draining else "read_only" if self._is_read_only() else "running"
@@ -581,16 +470,6 @@ class Daemon:
     def _is_disk_low(self) -> bool:
         return self._free_bytes is not None and self._free_bytes < self._config.disk.floor_bytes
 
-    def _is_profile_below_base(self) -> bool:
-        """After a new anchor the profile is logged again, so that cards prove it under the pair that the anchor
-        names.
-        """
-        profile, gateway = self._identity.profile, self._identity.anchor.body.gateway(self._identity.gateway)
-        if profile is None or gateway is None:
-            return False
-        head = profile.proof.checkpoint
-        return (head.origin.generation, head.size) <= (gateway.generation, gateway.base_size)
-
     def _check_writable(self, precedence: str) -> None:
         if self._is_read_only():
             raise OperationError(
@@ -604,10 +483,6 @@ class Daemon:
                 "the disk is nearly full; nothing was posted",
                 "free space on the disk that holds the directory",
             )
-
-
-def _as_proof(proved: Proved) -> Proof:
-    return Proof(entry=proved.placed.entry, index=proved.placed.index, path=proved.path, checkpoint=proved.checkpoint)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
