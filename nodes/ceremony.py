@@ -36,6 +36,7 @@ from nodes.writer import Writer
 Document = dict[str, object]
 
 SERIALS_LEFT_OUT = 1_000
+MINUTE_MS = 60_000
 
 
 def export_root(directory: str, passphrase: str, output: Path) -> Document:
@@ -135,13 +136,17 @@ def _successor(identity: Identity) -> NodePublicPair:
 
 
 async def _begin_anew(identity: Identity, config: NodeConfig, store: SqliteStore, row: AnchorRow) -> str:
-    """Take an anchor that names a successor, and say a first word under it: to those who know the pair before as
-    replaced, no head of that one proves the profile in a card. Returns the card.
+    """Take an anchor that names a successor, with those before it that peers showed, and say a first word under it: to
+    those who know the pair before as replaced, no head of that one proves the profile in a card. Returns the card.
     """
     since = PutMeta(PAIR_SINCE_META, wall_clock().to_bytes(8, "big"))
     startup = await store.startup()
-    load_identity(identity.agency, replace(startup, anchors=(*startup.anchors, row)), identity.keystore)  # or it raises
-    await store.commit(Batch(ops=[PutAnchor(row), since]))
+    shown = () if identity.lost is None else identity.lost.anchors
+    rows = [*(AnchorRow(row.agency, one.body.serial, encode(anchor_to_wire(one))) for one in shown), row]
+    load_identity(
+        identity.agency, replace(startup, anchors=(*startup.anchors, *rows)), identity.keystore
+    )  # or it raises
+    await store.commit(Batch(ops=[*(PutAnchor(one) for one in rows), since]))
     startup = await store.startup()
     identity = load_identity(identity.agency, startup, identity.keystore)
     generation, main, audit = await load_own_logs(identity, startup, store)
@@ -183,14 +188,24 @@ def _anchor(
             old,
             names=config.all_names,
             country=config.country,
-            # What an old copy lost may have held anchors: two of one serial would convict the root.
-            serial=old.serial + (1 if successor is None else SERIALS_LEFT_OUT),
+            serial=_serial(identity, now, after_loss=successor is not None),
             issued_at=now,
             expires_at=now + ANCHOR_LIFE_MS,
             gateways=tuple(gateways),
         ),
         root,
     )
+
+
+def _serial(identity: Identity, now: int, *, after_loss: bool) -> int:
+    """The next serial. Two anchors of one serial would convict the root, and what an old copy lost may have held
+    anchors that no peer has shown: some are left out, and the more the older the copy, so that a second ceremony on the
+    same copy goes above the first.
+    """
+    newest = identity.anchors_shown[-1].body
+    if not after_loss:
+        return newest.serial + 1
+    return newest.serial + SERIALS_LEFT_OUT + max(now - newest.issued_at, 0) // MINUTE_MS
 
 
 def _says_the_same(new: Anchor, old: Anchor) -> bool:

@@ -229,6 +229,7 @@ class Daemon:
             chance=random.SystemRandom().random,
             on_taken=self._on_taken,
             on_fork=self._generations.forked,
+            on_shown=self._generations.shown,
             on_anchor=self._on_anchor,
             read_only=self._is_read_only,
             budgets=self._budgets,

@@ -208,6 +208,17 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                     agency,
                 )
             )
+        if peer.unproved_head:
+            found.append(
+                Finding(
+                    "head_not_proved",
+                    "error",
+                    f"{agency} holds a head of this node's log that none of the keys here signed: nothing is sent to "
+                    "it. Either this directory is an old copy, or they were deceived.",
+                    f"call them before anything else; until it is clear: tocsin peer suspend {agency}",
+                    agency,
+                )
+            )
         found.extend(_anchor_findings(peer.anchor, now, agency))
         skew = peer.row.clock_skew_ms
         if skew is not None and abs(skew) > SKEW_WARNING_MS:

@@ -8,29 +8,45 @@ Owns those decisions and the commits that make them durable. What a peer told is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exchange.entry import LogOpened, encode_entry
+from exchange.errors import ExchangeError
 from exchange.proof import Proof
+from exchange.statement import AgencyKeys, build_agency_keys
+from keys.anchor import Anchor, GatewayEntry, anchor_to_wire
+from keys.encoding import encode
+from keys.errors import KeyFileError, KeysError
+from keys.signing import NodeKeyPair, NodePublicPair
 from nodes.config import NodeConfig
 from nodes.directory import write_whole
 from nodes.errors import OperationError
 from nodes.hello import Forked
-from nodes.identity import Identity, LostChanges, log_name
+from nodes.identity import Identity, LostKeys, log_name, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
-from nodes.loading import lost_changes_meta, opened_meta, recover_meta
+from nodes.loading import key_change_row, lost_keys_meta, opened_meta, recover_meta
 from nodes.logging import get_logger
 from nodes.peers import Peer, Peers
-from nodes.store.contract import Op, PutEpochKey
+from nodes.store.contract import AnchorRow, Op, PutAnchor, PutEpochKey, PutKeyChange
 from nodes.submitting import CaseNumbers
-from nodes.writer import Placed, Proved, Writer
+from nodes.writer import Change, Placed, Proved, Sign, Writer
 
 CLOCK_BEHIND_MS = 60_000
 
 log = get_logger("generations")
+
+
+@dataclass(frozen=True, slots=True)
+class _Learnt:
+    """What a peer showed of our own keys: the rows that keep it, and what memory takes from them."""
+
+    ops: tuple[Op, ...] = ()
+    lost: LostKeys | None = None
+    keys: AgencyKeys | None = None  # ours again
+    sign: Sign | None = None  # with the pair that they lead to, if it is another than the one that signs now
 
 
 class Generations:
@@ -124,14 +140,71 @@ class Generations:
     async def forked(self, peer: Peer, forked: Forked) -> None:
         """A peer holds a head of ours that our log does not lead to: history was lost, or copied."""
         log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
+        await self._open("rollback", forked.generation, self._learn(forked.keys))
+
+    async def shown(self, peer: Peer, anchor: Anchor) -> None:
+        """A peer holds an anchor under our root. A later one than ours was lost, or signed and never taken here."""
+        identity, writer = self._identity, self._writer
+        known = identity.anchors_shown
+        if anchor.body.serial <= known[-1].body.serial:
+            return
+        try:
+            keys = build_agency_keys([*known, anchor], identity.key_changes)
+        except (KeysError, ExchangeError):
+            # Changes that this copy drew itself and that contradict it: what the root signed counts.
+            keys = build_agency_keys([*known, anchor], ())
+        learnt = self._learn(keys)
+        log.error("anchor.lost", peer=peer.agency, serial=anchor.body.serial)
+        named = anchor.body.gateway(identity.gateway)
+        if named is not None and (learnt.sign is not None or not await self._leads_from(named)):
+            await self._open("rollback", named.generation, learnt)
+            return
+        await writer.commit(Change.of(*learnt.ops))
+        self._take(learnt)
+        self._write_card()
+
+    async def _leads_from(self, named: GatewayEntry) -> bool:
+        """Whether the log goes on from the base that an anchor names."""
+        writer = self._writer
+        if named.generation != writer.generation or named.base_size == 0:
+            return named.generation <= writer.generation
+        return named.base_size <= writer.durable_size and await writer.root_at(named.base_size) == named.base_root
+
+    def _learn(self, keys: AgencyKeys) -> _Learnt:
+        """What becomes of our own keys as a peer can prove them: they are ours again if the pair that they lead to is
+        at hand; else they wait for an anchor that names another pair.
+        """
         identity = self._identity
+        current = keys.history.current_pair(identity.gateway)
+        known = {proof.entry for proof in identity.key_changes}
+        changes = tuple(proof for proof in keys.changes if proof.entry not in known)
+        anchors = keys.anchors[len(identity.keys.anchors) :]
         ours = identity.keys.history.current_pair(identity.gateway)
-        lost = None
-        if forked.keys.history.current_pair(identity.gateway) != ours and not identity.needs_anchor:
-            known = {proof.entry for proof in identity.key_changes}
-            changes = tuple(proof for proof in forked.keys.changes if proof.entry not in known)
-            lost = LostChanges(identity.anchor.body.serial, changes)
-        await self._open("rollback", forked.generation, lost)
+        if current == ours and not anchors:
+            return _Learnt()
+        pair = None if current is None or not known <= {proof.entry for proof in keys.changes} else self._pair(current)
+        if pair is None:
+            lost = LostKeys(keys.anchors[-1].body.serial, anchors, changes)
+            return _Learnt(ops=(lost_keys_meta(lost),), lost=lost)
+        agency = identity.agency
+        rows: list[Op] = [lost_keys_meta(None)]
+        rows += [PutAnchor(AnchorRow(agency, one.body.serial, encode(anchor_to_wire(one)))) for one in anchors]
+        rows += [PutKeyChange(key_change_row(agency, proof)) for proof in changes]
+        return _Learnt(ops=tuple(rows), keys=keys, sign=None if current == ours else identity.signer(pair))
+
+    def _pair(self, public: NodePublicPair) -> NodeKeyPair | None:
+        try:
+            return self._identity.keystore.load_node_pair(pair_label(public))
+        except KeyFileError:
+            return None
+
+    def _take(self, learnt: _Learnt) -> None:
+        """What was learnt is durable."""
+        identity = self._identity
+        if learnt.keys is not None:
+            identity.keys, identity.lost = learnt.keys, None
+        elif learnt.lost is not None:
+            identity.lost = learnt.lost
 
     async def reopen(self, reason: str) -> None:
         """Raises OperationError: a log whose clock is right has no reason to end."""
@@ -142,13 +215,13 @@ class Generations:
                 "the clock is not behind the log: there is nothing to reopen; nothing was changed",
                 "tocsin status shows what is wrong with the log, if anything is",
             )
-        await self._open(reason, self._writer.generation)
+        await self._open(reason, self._writer.generation, _Learnt())
         self._wake_peers()
 
-    async def _open(self, reason: str, above: int, lost: LostChanges | None = None) -> None:
+    async def _open(self, reason: str, above: int, learnt: _Learnt) -> None:
         """Begin a new life of the log. What peers hold of the old one stays true; nothing inconsistent with it is
-        said. `lost` becomes durable with it: an anchor that names the old generation would let two pairs sign one size,
-        and of the new one no peer tells what it knows of keys.
+        said. What was `learnt` becomes durable with it: an anchor that names the old generation would let two pairs
+        sign one size, and of the new one no peer tells what it knows of keys.
         """
         writer, identity = self._writer, self._identity
         previous, last_head = writer.generation, writer.head
@@ -174,16 +247,17 @@ class Generations:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [self._cases.row(year), *([] if lost is None else [lost_changes_meta(lost)])]
-            return [opened_meta([*identity.opened, _as_proof(proof)]), recover_meta(since), *kept, *moved]
+            kept = [self._cases.row(year), recover_meta(since), *learnt.ops]
+            return [opened_meta([*identity.opened, _as_proof(proof)]), *kept, *moved]
 
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
         year = datetime.fromtimestamp(self._clock() / 1000, UTC).year
         self._cases.leave_out(year)
-        proved = await writer.open_generation(generation, opened, again, ops)
-        identity.recover_since, identity.lost = since, lost or identity.lost
+        proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
+        identity.recover_since = since
+        self._take(learnt)
         if last_head is not None:
             self._ledger.close(old_log, last_head)
         for number, row in enumerate(rows, start=1):

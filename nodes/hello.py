@@ -27,7 +27,9 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class NotTold:
-    """The hello does not say, or does not prove, which head it holds."""
+    """The hello does not say which head it holds; or, `unproved`, says one that no pair of ours signed."""
+
+    unproved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Forked:
 
     generation: int
     checkpoint: Checkpoint
-    keys: AgencyKeys  # our own keys as the peer can prove them; may hold a pair we no longer have
+    keys: AgencyKeys  # our own as the peer can prove them; may hold a pair we do not have, but none that is over
 
 
 def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size: int) -> Hello:
@@ -88,8 +90,7 @@ def judge_held(
     """Whether the peer's heads of our log let us speak. `roots`: what our open log's root was at the sizes it names.
 
     Only the highest generation it names counts: lower ones ended when a later one was opened. A head that does not
-    verify under
-    our own pairs is not counted, so that a peer cannot push us into new generations by inventing one.
+    verify under our own pairs is not counted, so that a peer cannot push us into new generations by inventing one.
     """
     ours = [held for held in hello.held if held.gateway == identity.gateway and held.size > 0]
     newest = max((held.generation for held in ours), default=0)
@@ -102,25 +103,49 @@ def judge_held(
         return NotTold()
     # What leads to one head of a gateway leads to its others.
     changes = next((held.key_changes for held in newest_heads if held.key_changes), ())
-    keys = _with_told(identity, changes)
+    # Once for all heads of a hello: each change is several signatures, and a stranger to our interests chooses how many
+    # heads there are.
+    present, former = _with_told(identity, changes), _before_the_loss(identity, changes)
     for held in sorted(newest_heads, key=lambda held: held.size, reverse=True):
-        if held.checkpoint is None or keys is None or not _is_ours(held.checkpoint, keys):
+        if held.checkpoint is None:
             return NotTold()
+        if present is not None and _is_ours(held.checkpoint, present):
+            keys = present
+        elif former is not None and _is_ours(held.checkpoint, former):
+            keys = identity.keys  # its pair is over: what counts from now on is what our newest anchor names
+        else:
+            return NotTold(unproved=True)
         if newest > generation or held.size > size or roots[held.size] != held.checkpoint.root:
             return Forked(newest, held.checkpoint, keys)
     return Passed()
 
 
 def _with_told(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
-    """Our keys with the changes that a peer tells; None if one does not verify. Once for all heads of a hello: each
-    change is several signatures, and a stranger to our interests chooses how many heads there are.
-    """
+    """Our keys with what peers showed of them and the changes that this one tells; None if one does not verify."""
+    anchors = identity.anchors_shown
+    shown = identity.lost.changes if identity.lost is not None and identity.needs_anchor else ()
     try:
         try:
-            return with_key_changes(identity.keys, told)
+            if anchors == identity.keys.anchors:
+                return with_key_changes(identity.keys, [*shown, *told])
+            return build_agency_keys(anchors, [*identity.key_changes, *shown, *told])
         except KeyConflictError:
             # We are an old copy and have drawn a second successor of a pair that had one: it is the first that counts.
-            return build_agency_keys(identity.keys.anchors, told)
+            return build_agency_keys(anchors, told)
+    except (ExchangeError, KeysError):
+        return None
+
+
+def _before_the_loss(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
+    """Our keys as they were before the anchor that helped this node after a loss. A peer may hold a head of another
+    lost life, in the very generation that the anchor names: only a node that knows of a loss looks there, since after a
+    theft it is the thief who signs with the pair before.
+    """
+    lost = identity.lost
+    if lost is None or identity.needs_anchor:
+        return None
+    try:
+        return build_agency_keys([one for one in identity.keys.anchors if one.body.serial <= lost.serial], told)
     except (ExchangeError, KeysError):
         return None
 

@@ -57,11 +57,14 @@ class PublishedProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class LostChanges:
-    """Key changes of ours that peers can prove and that lead to a pair whose private half is not here."""
+class LostKeys:
+    """What of our own anchors and key changes only peers hold, and that leads to a pair whose private half is not
+    here. `serial`: the highest of our anchors, those among them, when a peer showed it.
+    """
 
-    serial: int  # of the anchor that was ours when a peer showed them
-    proofs: tuple[Proof, ...]
+    serial: int
+    anchors: tuple[Anchor, ...]
+    changes: tuple[Proof, ...]
 
 
 class Identity:
@@ -85,7 +88,7 @@ class Identity:
         self._destroyed: set[int] = {row.number for row in epoch_rows if row.destroyed_at is not None}
         self.profile: PublishedProfile | None = None
         self.opened: tuple[Proof, ...] = ()
-        self.lost: LostChanges | None = None
+        self.lost: LostKeys | None = None
         # We lost history: peers are asked to send again what they issued since then, in this process and later ones.
         self.recover_since: int | None = None
 
@@ -95,6 +98,15 @@ class Identity:
         a key change (DESIGN 6).
         """
         return self.lost is not None and self.lost.serial >= self.anchor.body.serial
+
+    @property
+    def anchors_shown(self) -> tuple[Anchor, ...]:
+        """All anchors of ours that are known, serials rising: those too that a peer showed and no key here speaks for
+        yet.
+        """
+        shown = {anchor.body.serial: anchor for anchor in (() if self.lost is None else self.lost.anchors)}
+        shown.update((anchor.body.serial, anchor) for anchor in self.keys.anchors)
+        return tuple(shown[serial] for serial in sorted(shown))
 
     @property
     def anchor(self) -> Anchor:

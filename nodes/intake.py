@@ -23,7 +23,7 @@ from nodes.identity import Identity
 from nodes.intake_plan import Plan, Taken
 from nodes.loading import opened_meta
 from nodes.metrics import Metrics
-from nodes.peer_words import PeerWords
+from nodes.peer_words import PeerWords, named_ends
 from nodes.peers import Peer
 from nodes.settling import answer_in, facts_of_ours, settle
 from nodes.store.contract import Op, Store
@@ -54,6 +54,7 @@ class Intake:
         for group in groups:
             await asyncio.sleep(0)  # its signatures are one block of work
             await self._take_group(peer, group, plan, taken, now, peer_now)
+        await self._words.take_ends(peer, plan, now)
         if plan.opened:
             kept = [*peer.opened, *plan.opened]
             plan.ops.append(opened_meta(kept, peer.agency))
@@ -87,6 +88,7 @@ class Intake:
             statements = verify_group(group.checkpoint, group.indices, group.entries, group.nodes, peer.keys, facts)
             brought = self._words.keep_opened(peer, statements, plan)
             await self._words.check_in_force(peer, group, statements, plan, now)
+            plan.ended |= named_ends(statements)
         except StatementError as error:
             code = RefusalCode.KEY_NOT_VALID if error.reason == "key_not_valid" else RefusalCode.BAD_PROOF
             taken.results.extend(

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from exchange.proof import Proof
-from exchange.round import Result
+from exchange.round import Group, Result
 from keys.ids import AgencyId, EnvelopeId, MessageId
 from nodes.store.contract import MachineState, MessageRow, Op, RecipientRow
 from nodes.vault import StoredHeadline
 from nodes.writer import Change, EntryDraft, Placed
+
+LogEnd: TypeAlias = tuple[str, int, int, bytes]  # gateway, generation, size, root
 
 SLICE = 16  # envelopes that are worked on before others get a turn: about two milliseconds
 
@@ -61,6 +64,10 @@ class Plan:
     ops: list[Op] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     opened: list[Proof] = field(default_factory=list)  # first words of the peer's generations, of all groups
+    # Heads by a pair that is not in force, perhaps the last of their generation, with the ends that they name in turn;
+    # and the ends that the pair in force names.
+    ends: list[tuple[Group, set[LogEnd]]] = field(default_factory=list)
+    ended: set[LogEnd] = field(default_factory=set)
     logs: set[tuple[str, int]] = field(default_factory=set)  # gateways and generations that spoke in this round
     envelopes: set[EnvelopeId] = field(default_factory=set)  # that came in this round
     messages: dict[MessageId, tuple[MessageRow, str]] = field(default_factory=dict)  # admitted in this round, with hash

@@ -15,8 +15,8 @@ from exchange.entry import Profile, decode_entry
 from exchange.errors import ExchangeError, StatementError
 from exchange.log import leaf_hash
 from exchange.proof import Proof, proof_from_wire, proof_to_wire
-from exchange.statement import AgencyKeys, add_key_change, build_agency_keys, with_key_changes
-from keys.anchor import Anchor, anchor_from_wire
+from exchange.statement import AgencyKeys, add_key_change, build_agency_keys
+from keys.anchor import Anchor, anchor_from_wire, anchor_to_wire
 from keys.encoding import decode, encode, take_array, take_int
 from keys.epochs import PublishedKey
 from keys.errors import KeyConflictError, KeysError
@@ -24,7 +24,7 @@ from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
-from nodes.identity import Identity, LostChanges, PublishedProfile, log_name
+from nodes.identity import Identity, LostKeys, PublishedProfile, log_name
 from nodes.peers import Head, Peer, Peers
 from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
 from nodes.writer import AUDIT_LOG, OwnLogState, load_own_log
@@ -32,7 +32,7 @@ from nodes.writer import AUDIT_LOG, OwnLogState, load_own_log
 MAX_STORED_BYTES = 4_194_304
 PROFILE_META = "own/profile"
 OPENED_META = "own/opened"
-LOST_CHANGES_META = "own/lost_changes"
+LOST_KEYS_META = "own/lost_keys"
 RECOVER_META = "own/recover_since"
 
 
@@ -62,8 +62,8 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         anchors = [stored_anchor(row.anchor) for row in startup.anchors if row.agency == agency]
         anchors.sort(key=lambda anchor: anchor.body.serial)
         changes: Sequence[Proof] = _changes(agency, agency, startup.key_changes)
-        lost = startup.meta.get(LOST_CHANGES_META)
-        told = None if lost is None else _lost_changes(lost, agency)
+        lost = startup.meta.get(LOST_KEYS_META)
+        told = _lost_keys(lost, agency) if lost else None
         if told is not None and anchors[-1].body.serial > told.serial:
             changes = _with_lost(anchors, told, changes)
         identity = Identity(
@@ -91,21 +91,28 @@ def opened_meta(proofs: Sequence[Proof], peer: AgencyId | None = None) -> PutMet
     return PutMeta(key, encode([proof_to_wire(proof) for proof in proofs]))
 
 
-def lost_changes_meta(lost: LostChanges) -> PutMeta:
-    """The row that keeps which key changes of ours only peers can prove."""
-    return PutMeta(LOST_CHANGES_META, encode([lost.serial, [proof_to_wire(proof) for proof in lost.proofs]]))
+def lost_keys_meta(lost: LostKeys | None) -> PutMeta:
+    """The row that keeps which anchors and key changes of ours only peers hold; None: they are ours again."""
+    if lost is None:
+        return PutMeta(LOST_KEYS_META, b"")
+    anchors = [anchor_to_wire(anchor) for anchor in lost.anchors]
+    return PutMeta(LOST_KEYS_META, encode([lost.serial, anchors, [proof_to_wire(proof) for proof in lost.changes]]))
 
 
-def _lost_changes(data: bytes, agency: AgencyId) -> LostChanges:
-    serial, proofs = take_array(decode(data, max_bytes=MAX_STORED_BYTES), length=2)
-    return LostChanges(take_int(serial), tuple(proof_from_wire(proof, agency) for proof in take_array(proofs)))
+def _lost_keys(data: bytes, agency: AgencyId) -> LostKeys:
+    serial, anchors, changes = take_array(decode(data, max_bytes=MAX_STORED_BYTES), length=3)
+    return LostKeys(
+        take_int(serial),
+        tuple(anchor_from_wire(anchor) for anchor in take_array(anchors)),
+        tuple(proof_from_wire(change, agency) for change in take_array(changes)),
+    )
 
 
-def _with_lost(anchors: Sequence[Anchor], lost: LostChanges, own: Sequence[Proof]) -> Sequence[Proof]:
+def _with_lost(anchors: Sequence[Anchor], lost: LostKeys, own: Sequence[Proof]) -> Sequence[Proof]:
     """Own key changes once an anchor has named a new pair: those that peers showed are ours again. What this copy drew
     itself beside them before it heard of them left for nobody, and must not: two successors of one pair convict.
     """
-    keys = with_key_changes(build_agency_keys(anchors, ()), lost.proofs)
+    keys = build_agency_keys(anchors, lost.changes)
     for proof in own:
         with suppress(KeyConflictError, StatementError):
             keys = add_key_change(keys, proof)

@@ -17,7 +17,7 @@ from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalErro
 from exchange.retry import next_attempt
 from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
 from exchange.statement import LINE_CANDIDATES, add_key_change, build_agency_keys
-from keys.anchor import anchor_from_wire, anchor_to_wire
+from keys.anchor import Anchor, anchor_from_wire, anchor_to_wire
 from keys.encoding import encode
 from keys.errors import AnchorError, AnchorProblem, EncodingError, KeysError
 from keys.ids import AgencyId
@@ -69,6 +69,7 @@ class Ask:
     hello_only: bool
     at: int  # when it was made
     most: int  # envelopes that it could have held
+    anchor: bool = False  # whether it is a hello that holds an anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Node:
         chance: Callable[[], float],
         on_taken: Callable[[Taken], None],
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
+        on_shown: Callable[[Peer, Anchor], Awaitable[None]],
         on_anchor: Callable[[], None],
         read_only: Callable[[], bool],
         budgets: Budgets,
@@ -127,6 +129,7 @@ class Node:
         self._chance = chance
         self._on_taken = on_taken
         self._on_fork = on_fork
+        self._on_shown = on_shown
         self._on_anchor = on_anchor
         self._read_only = read_only
         self._budgets = budgets
@@ -154,7 +157,7 @@ class Node:
                     # Nothing this process signed may leave before the peer said which head of ours it holds (PROTOCOL
                     # §9.1).
                     await self._remember(heard)
-                    return encode_round(Round(hello=self._hello(peer)))
+                    return encode_round(self._opening(peer))
                 taken = await self._intake.take(
                     peer, request.groups, now=self._clock(), peer_now=self._peer_now(peer), also=heard.ops
                 )
@@ -192,7 +195,9 @@ class Node:
         """The next request to this peer: a hello only until the fork guard has passed, then what is due to it."""
         now = self._clock()
         if not peer.guard_passed:
-            return Ask(encode_round(Round(hello=self._hello(peer))), (), frozenset(), hello_only=True, at=now, most=1)
+            opening = self._opening(peer)
+            told = opening.anchor is not None
+            return Ask(encode_round(opening), (), frozenset(), hello_only=True, at=now, most=1, anchor=told)
         async with peer.asking:
             await self._posting.seal_waiting(peer)
             items = await self._outflow.due(peer, now)
@@ -255,6 +260,7 @@ class Node:
         again = (
             (answer.hello.head_wanted and line.head_asks < MAX_HEAD_ASKS)
             or (peer.guard_passed and not was_passed)
+            or (not peer.guard_passed and not ask.anchor and self._anchor_for(peer) is not None)
             or bool(taken.answers)
             or lacks
             or (len(ask.items) >= ask.most and not waiting)  # a full round: there is probably more
@@ -335,15 +341,26 @@ class Node:
         )
 
     def _round(self, peer: Peer, groups: tuple[Group, ...], results: tuple[Result, ...]) -> Round:
-        known = peer.known
-        lacks_anchor = known is not None and known.anchor_digest != self._identity.anchor.digest
-        return Round(
-            hello=self._hello(peer),
-            anchor=anchor_to_wire(self._identity.anchor) if lacks_anchor else None,
-            key_changes=self._outflow.lacking_key_changes(peer),
-            groups=groups,
-            results=results,
+        return replace(
+            self._opening(peer), key_changes=self._outflow.lacking_key_changes(peer), groups=groups, results=results
         )
+
+    def _opening(self, peer: Peer) -> Round:
+        """What may be said before the fork guard has passed: nothing in it is signed by this process."""
+        anchor = self._anchor_for(peer)
+        peer.behind = peer.behind and anchor is not peer.anchor
+        return Round(hello=self._hello(peer), anchor=None if anchor is None else anchor_to_wire(anchor))
+
+    def _anchor_for(self, peer: Peer) -> Anchor | None:
+        """Our own anchor if the peer holds another and not one that we lost; or its own, if it lost that."""
+        own = {
+            anchor.digest
+            for anchor in self._identity.anchors_shown
+            if anchor.body.serial >= self._identity.anchor.body.serial
+        }
+        if peer.known is not None and peer.known.anchor_digest not in own:
+            return self._identity.anchor
+        return peer.anchor if peer.behind else None
 
     async def _hear(self, peer: Peer, spoken: Round) -> _Heard:
         """Take what the other says of itself and of us."""
@@ -360,7 +377,8 @@ class Node:
         ours = [held for held in hello.held if held.gateway == self._identity.gateway]
         peer.holds = {held.generation: tuple(h.size for h in ours if h.generation == held.generation) for held in ours}
         peer.changes_held = max((held.changes for held in ours), default=0)
-        ops.extend(self._hear_keys(peer, spoken))
+        ops.extend(await self._hear_anchor(peer, spoken))
+        ops.extend(self._hear_key_changes(peer, spoken))
         again = await self._recover(peer, hello.recover_since)
         ops.extend(again)
         await self._guard(peer, spoken)
@@ -396,28 +414,38 @@ class Node:
         if heard.ops:
             await self._writer.commit(Change.of(*heard.ops))
 
-    def _hear_keys(self, peer: Peer, spoken: Round) -> list[Op]:
+    async def _hear_anchor(self, peer: Peer, spoken: Round) -> list[Op]:
+        """An anchor: the peer's own, newer than the one held; or one of ours that was lost here (PROTOCOL §9.1)."""
+        if spoken.anchor is None:
+            return []
+        try:
+            offered = anchor_from_wire(spoken.anchor)
+            if offered.body.agency == self._identity.agency and offered.body.root == self._identity.anchor.body.root:
+                await self._on_shown(peer, offered)
+                return []
+            if len(peer.keys.anchors) >= MAX_ANCHORS_OF_A_PEER:
+                return []
+            if judge_anchor(peer.anchor, offered) is AnchorVerdict.NEWER:
+                peer.keys = build_agency_keys([*peer.keys.anchors, offered], peer.keys.changes)
+                peer.row = replace(peer.row, anchor=encode(spoken.anchor))
+                return [
+                    PutPeer(peer.row),
+                    PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor))),
+                ]
+        except AnchorError as error:
+            self._metrics.items_dropped.add(error.reason.value)
+            self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
+            peer.behind = peer.behind or error.reason is AnchorProblem.ROLLBACK
+            if error.reason is AnchorProblem.CONFLICT and not peer.conflicting:
+                peer.conflicting = True
+                return [PutMeta(conflict_meta(peer.agency), encode(spoken.anchor))]
+        except (KeysError, ExchangeError):
+            self._metrics.items_dropped.add("key_not_valid")
+            self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
+        return []
+
+    def _hear_key_changes(self, peer: Peer, spoken: Round) -> list[Op]:
         ops: list[Op] = []
-        if spoken.anchor is not None and len(peer.keys.anchors) < MAX_ANCHORS_OF_A_PEER:
-            try:
-                offered = anchor_from_wire(spoken.anchor)
-                verdict = judge_anchor(peer.anchor, offered)
-                if verdict is AnchorVerdict.NEWER:
-                    peer.keys = build_agency_keys([*peer.keys.anchors, offered], peer.keys.changes)
-                    peer.row = replace(peer.row, anchor=encode(spoken.anchor))
-                    ops += [
-                        PutPeer(peer.row),
-                        PutAnchor(AnchorRow(peer.agency, offered.body.serial, encode(spoken.anchor))),
-                    ]
-            except AnchorError as error:
-                self._metrics.items_dropped.add(error.reason.value)
-                self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
-                if error.reason is AnchorProblem.CONFLICT and not peer.conflicting:
-                    peer.conflicting = True
-                    ops.append(PutMeta(conflict_meta(peer.agency), encode(spoken.anchor)))
-            except (KeysError, ExchangeError):
-                self._metrics.items_dropped.add("key_not_valid")
-                self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
         for proof in spoken.key_changes:
             if len(peer.keys.changes) >= MAX_CHANGES_OF_A_PEER:
                 break  # a pair lasts 90 days: nobody honest comes here, and each further one costs more
@@ -439,6 +467,9 @@ class Node:
             await self._on_fork(peer, verdict)
             verdict = await self._judge(spoken)
         peer.guard_passed = isinstance(verdict, Passed)
+        peer.unproved_head = isinstance(verdict, NotTold) and verdict.unproved
+        if peer.unproved_head:
+            self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
         if peer.guard_passed:
             peer.unsound = await self._unsound(spoken)
 

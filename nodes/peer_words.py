@@ -24,7 +24,7 @@ from keys.errors import KeysError
 from keys.ids import GatewayName
 from keys.sealing import probe_epoch_public
 from nodes.hello import MAX_GENERATION_JUMP
-from nodes.intake_plan import Plan, Taken
+from nodes.intake_plan import LogEnd, Plan, Taken
 from nodes.metrics import Metrics
 from nodes.peers import Head, Peer
 from nodes.store.contract import EpochKeyRow, PeerHeadRow, PutEpochKey, PutPeer, PutPeerHead, Store
@@ -58,8 +58,11 @@ class PeerWords:
         newest = max((head.generation for head in peer.heads.values() if head.gateway == gateway), default=generation)
         if generation > newest + MAX_GENERATION_JUMP:
             raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
-        retired = any(isinstance(statement, Statement) and not statement.is_current for statement in statements)
-        if retired or generation < newest or peer.keys.history.is_ended(gateway, generation):
+        history = peer.keys.history
+        retired = not history.is_current(gateway, generation, history.pair_for(gateway, generation, checkpoint.size))
+        if retired and generation >= newest and not any(group.attachments):
+            plan.ends.append((group, named_ends(statements)))
+        if retired or generation < newest or history.is_ended(gateway, generation):
             raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
         held = peer.heads.get((GatewayName(gateway), generation))
         if held is None or (
@@ -124,6 +127,24 @@ class PeerWords:
             crossed = Head(key[0], key[1], checkpoint.size, checkpoint.root, checkpoint, now)
             plan.after.append(lambda: peer.cross(crossed))
         await self._reconcile_older(peer, group, plan)
+
+    async def take_ends(self, peer: Peer, plan: Plan, now: int) -> None:
+        """Last heads of generations, if the pair was changed after they ended: whoever was away meanwhile learns of the
+        change first, and by then the pair that signed them is not in force. One counts if the pair in force names it as
+        an end, or a generation that counts so, and if it leads on from the head held: what was said before can be led
+        on to that pair then (PROTOCOL §9.3). Nothing else in its group counts.
+        """
+        for group, named in sorted(plan.ends, key=lambda end: -end[0].checkpoint.origin.generation):
+            checkpoint = group.checkpoint
+            log = (GatewayName(checkpoint.origin.gateway), checkpoint.origin.generation)
+            held = peer.heads.get(log)
+            leads_on = held is None or any(
+                proof.from_size == held.size < checkpoint.size and _consistent(held.size, held.root, group, proof.nodes)
+                for proof in group.consistency
+            )
+            if leads_on and (*log, checkpoint.size, checkpoint.root) in plan.ended:
+                await self.take_head(peer, group, plan, now)
+                plan.ended |= named
 
     async def _reconcile_older(self, peer: Peer, group: Group, plan: Plan) -> None:
         """Heads that crossed on the line: the owner proves them into its newer checkpoint, since our hello named
@@ -206,6 +227,15 @@ class PeerWords:
 
         plan.after.append(learn)
         taken.new_profile = True
+
+
+def named_ends(statements: Sequence[Statement | StatementError]) -> set[LogEnd]:
+    """The last heads of earlier generations that first words of later ones name."""
+    return {
+        (said.origin.gateway, said.entry.previous_generation, said.entry.last_size, said.entry.last_root)
+        for said in statements
+        if isinstance(said, Statement) and isinstance(said.entry, LogOpened) and said.index == 0
+    }
 
 
 def _forget(known: MutableMapping[Any, Any], key: object) -> None:

@@ -113,6 +113,8 @@ class Peer:
     unsealed: bool = True  # the store may hold messages to it that wait for its key: at first nobody has looked
     replaced: bool = False  # it has another root from now on: nothing is sealed to a key of this one any more
     conflicting: bool = False  # it signed two anchors with one serial
+    behind: bool = False  # it offered an anchor of itself that is older than the one held here: it lost that one
+    unproved_head: bool = False  # it told a head of our log that no pair of ours signed, as far as is known here
     recovered_at: int = 0  # when it last asked to be sent again what it lost
 
     @property

@@ -356,42 +356,46 @@ class Reading:
                 messages.append(await self.show(row))
             else:
                 messages.append(await self.message(row))
-        states = self.case_states(rows)
+        originators = [
+            {"agency": agency, "state": min(states, key=CASE_STATES.index), "alerts": len(states)}
+            for agency, states in self.case_states(rows).items()
+        ]
         return {
             "v": 1,
             "case_id": case_id,
-            "state": min(states.values(), key=CASE_STATES.index, default="active"),
-            "originators": [{"agency": agency, "state": state} for agency, state in states.items()],
+            "state": min((str(one["state"]) for one in originators), key=CASE_STATES.index, default="active"),
+            "originators": originators,
             "messages": messages,
         }
 
-    def case_states(self, rows: Sequence[MessageRow]) -> dict[AgencyId, str]:
-        """Where a case stands by the newest words of each agency that opened or moved it.
+    def case_states(self, rows: Sequence[MessageRow]) -> dict[AgencyId, list[str]]:
+        """Where a case stands by the newest words of each agency that opened or moved it, alert by alert.
 
-        Case ids are names that anybody may write: two agencies may mean two cases by one. So nobody's cancel is read as
-        the end of another's alert.
+        Case ids are names that anybody may write: two agencies may mean two cases by one, and an agency whose node lost
+        its memory may give a number again. So no cancel is read as the end of another alert than the one it follows.
         """
-        states: dict[AgencyId, str] = {}
-        ends: dict[AgencyId, int] = {}
-        for row in rows:
-            headline = self._vault.headline(row)
-            if headline is None:
-                continue
+        read = [(row, headline) for row in rows if (headline := self._vault.headline(row)) is not None]
+        thread = Thread(read)
+        states: dict[tuple[AgencyId, str], str] = {}
+        ends: dict[tuple[AgencyId, str], int] = {}
+        for row, headline in read:
+            line = (row.sender, thread.alert_of(row))
             match headline.kind:
                 case "alert" | "update" | "renew":
-                    states[row.sender] = "suspended" if headline.suspended else "active"
-                    ends[row.sender] = headline.expires_at or ends.get(row.sender, 0)
+                    states[line] = "suspended" if headline.suspended else "active"
+                    ends[line] = headline.expires_at or ends.get(line, 0)
                 case "cancel":
-                    states[row.sender] = "cancelled"
+                    states[line] = "cancelled"
                 case "resolve":
-                    states[row.sender] = "resolved"
+                    states[line] = "resolved"
                 case _:
                     pass  # a note moves nothing
         now = self._clock()
-        return {
-            agency: "expired" if state == "active" and 0 < ends[agency] <= now else state
-            for agency, state in states.items()
-        }
+        found: dict[AgencyId, list[str]] = {}
+        for line, state in states.items():
+            over = state == "active" and 0 < ends[line] <= now
+            found.setdefault(line[0], []).append("expired" if over else state)
+        return found
 
     # --- parts
 
@@ -452,6 +456,24 @@ class Thread:
             for row, headline in reversed(messages)  # of two that supersede one, the earlier counts
             if headline.supersedes is not None
         }
+        self._before = {(row.sender, format_uuid(row.message_id)): headline.supersedes for row, headline in messages}
+        self._alerts: dict[AgencyId, list[str]] = {}
+        for row, headline in messages:
+            if headline.kind == "alert":
+                self._alerts.setdefault(row.sender, []).append(format_uuid(row.message_id))
+
+    def alert_of(self, row: MessageRow) -> str:
+        """Id of the alert that a message belongs to: its agency's only one in this case, whatever is missing between
+        the two; of several the one that it leads back to, or where it leads to instead.
+        """
+        alerts = self._alerts.get(row.sender, [])
+        if len(alerts) <= 1:
+            return "".join(alerts)
+        at, seen = format_uuid(row.message_id), set()
+        while at not in seen and (before := self._before.get((row.sender, at))) is not None:
+            seen.add(at)
+            at = before
+        return at
 
     def superseded_by(self, row: MessageRow, headline: StoredHeadline) -> str | None:
         """Id of the message that took this one's place; None while it stands."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from keys.anchor import EMPTY_ROOT, AnchorBody, GatewayEntry, anchor_to_wire, make_anchor
+from keys.anchor import EMPTY_ROOT, Anchor, AnchorBody, GatewayEntry, anchor_to_wire, make_anchor
 from keys.encoding import encode
 from keys.ids import AgencyId
 from keys.keystore import KeyStore
@@ -202,6 +202,7 @@ class RunningNode:
             chance=lambda: 0.5,
             on_taken=lambda _: None,
             on_fork=self._on_fork,
+            on_shown=self._on_shown,
             on_anchor=lambda: None,
             read_only=lambda: False,
             budgets=Budgets(Rates(), metrics),
@@ -263,6 +264,9 @@ class RunningNode:
 
     async def _on_fork(self, peer: Peer, forked: Forked) -> None:
         raise AssertionError(f"{peer.agency} holds a head of {self.agency} that is not of its log: nobody lost history")
+
+    async def _on_shown(self, peer: Peer, anchor: Anchor) -> None:
+        raise AssertionError(f"{peer.agency} holds an anchor of {self.agency} that is not here: nobody lost history")
 
 
 async def introduce(first: RunningNode, second: RunningNode) -> None:

@@ -20,7 +20,7 @@ CONFIG = {"agency": "bka.de", "name": "BKA", "country": "DE", "listen": "none", 
 
 
 class Part:
-    """Stands for store, node and keyring: counts what is asked of it, and fails the first time."""
+    """Stands for store, node and generations: counts what is asked of it, and fails the first time."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -41,9 +41,8 @@ class Part:
     async def tick(self) -> None:
         self._called()
 
-    async def keep(self, pair_since: int, *, may_rotate: bool) -> bool:
+    async def keep_keys(self) -> None:
         self._called()
-        return False
 
 
 @pytest.fixture
@@ -53,9 +52,7 @@ def make_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def make(**parts: Part) -> Any:
         daemon: Any = Daemon(layout_of(tmp_path), parse_config(CONFIG, path="test"), "")
-        daemon._pair_since = 0
-        daemon._may_rotate = lambda: True
-        for name in ("store", "node", "keyring"):
+        for name in ("store", "node", "generations"):
             setattr(daemon, f"_{name}", parts.get(name) or Part())
         return daemon
 
@@ -66,7 +63,7 @@ def make_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     ("part", "error"),
     [
         ("node", DiskFullError()),
-        ("keyring", KeyFileError("epoch-7.key", KeyFileProblem.IO)),
+        ("generations", KeyFileError("epoch-7.key", KeyFileProblem.IO)),
         ("store", OSError(5, "no answer from the disk")),
     ],
     ids=["disk_full", "key_file", "statvfs"],
@@ -80,7 +77,7 @@ async def test_a_tick_that_fails_is_followed_by_the_next_one(
     ticking = asyncio.create_task(daemon._ticking())
     async with asyncio.timeout(10):
         await failing.again.wait()
-        await daemon._keyring.again.wait()
+        await daemon._generations.again.wait()
 
     assert daemon._free_bytes == 1_000_000
     assert not ticking.done()

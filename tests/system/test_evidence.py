@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.agencies import Node, Said, until
+from tests.system.agencies import Node, Said, introduce, until
 
 
 def verify(node: Node, file: Path, *options: str) -> Said:
@@ -97,6 +98,40 @@ def test_what_was_said_before_stays_proved_at_once(
             node.agency,
             [(c["claim"], c["agency"], c["result"], c["reason"]) for c in said.document["claims"]],
         )
+
+
+@pytest.mark.parametrize("reopened", [1, 2])
+@pytest.mark.parametrize("last", ["issued", "audit_head"])
+def test_what_was_said_before_stays_proved_by_a_peer_that_was_away_when_log_and_pair_changed(
+    exchanged: tuple[Node, Node, str, Path],
+    make_node: Callable[[str, str], Node],
+    tmp_path: Path,
+    last: str,
+    reopened: int,
+) -> None:
+    """It is told the key change first, and the pair that signed the end of the generation it knows is none any more."""
+    bogota, berlin, message, _ = exchanged
+    london = make_node("met.uk", "GB")
+    london.start()
+    introduce(bogota, london)  # a pair is not changed before somebody has told what he knows of it
+    berlin.stop()
+    for number in range(1, reopened + 1):
+        bogota.stop()
+        bogota.start(clock_ms=number * -600_000)
+        if last == "issued":
+            bogota.post("bka.de")
+        until(lambda: any(peer["reachable"] for peer in bogota.ok("status")["peers"]), "a word of London's")
+        bogota.ok("log", "reopen", "--reason", "clock")
+    bogota.ok("keys", "rotate")
+    berlin.start()
+    log = bogota.ok("status")["log"]
+    until(lambda: _holds(berlin, log), "what the peer must know")
+
+    file = tmp_path / "evidence"
+    berlin.ok("evidence", "export", message, "-o", str(file), "--with-content")
+
+    said = verify(berlin, file, "--trust", bogota.code, "--trust", berlin.code, "--require-trust")
+    assert (said.exit, said.document["verdict"]) == (0, "proved"), said.document["claims"]
 
 
 def _holds(node: Node, log: dict[str, Any]) -> bool:

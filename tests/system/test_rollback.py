@@ -74,6 +74,26 @@ def test_what_an_old_copy_posts_before_it_hears_anybody_leaves_in_the_new_genera
     heads_are_one_history_each(berlin)
 
 
+def test_a_case_number_that_an_old_copy_gave_again_holds_two_alerts_and_a_cancel_ends_only_the_one_it_follows(
+    rolled_back: tuple[Node, Node, list[str]],
+) -> None:
+    bogota, berlin, posted = rolled_back
+    bogota.start()
+    again = bogota.post("bka.de")
+    berlin.start()
+    until(lambda: bogota.state(again["message_id"], "bka.de") == "stored", "delivery in the new generation")
+    case = again["case_id"]
+    lost = next(one["message_id"] for one in berlin.inbox() if one["case_id"] == case and one["message_id"] in posted)
+    assert berlin.ok("show", case)["originators"] == [{"agency": "ponal.co", "state": "active", "alerts": 2}]
+
+    bogota.ok("cancel", case, "--reason", "false_report", "--wait", "30")
+
+    assert berlin.ok("show", case)["state"] == "active"
+    ended = {one["message_id"]: one["superseded_by"] for one in berlin.inbox()}
+    assert ended[again["message_id"]] is not None
+    assert ended[lost] is None
+
+
 def test_what_the_copy_had_received_and_lost_is_sent_again_and_shown_once(
     rolled_back: tuple[Node, Node, list[str]],
 ) -> None:

@@ -64,6 +64,11 @@ def _head(document: Document, page: Page) -> None:
     words, style = _STATES.get(text(document, "state"), (text(document, "state"), ""))
     page.line("Case ", text(document, "case_id"), ": ", words, style=style)
     originators = list(objects(document, "originators"))
+    for originator in originators:
+        count, agency = originator.get("alerts"), text(originator, "agency")
+        if isinstance(count, int) and count > 1:
+            page.line(f"{count} alerts of ", agency, " bear this case id: they may be different cases.", style=CAUTION)
+            page.line("Ask ", agency, " by telephone; decide about each message by its own id.", indent=2)
     if len(originators) < 2:
         return
     page.line("Several agencies use this case id. What each says of its own alert:", style=CAUTION)
