@@ -1,5 +1,5 @@
-"""Runs a real node that kills itself with SIGKILL at one named moment. Used as `python crash_run.py PHASE N KEPT --
-<arguments of tocsin>`.
+"""Runs a real node that kills itself with SIGKILL, or whose disk fails, at one named moment. Used as
+`python crash_run.py PHASE N KEPT -- <arguments of tocsin>`.
 
 The moment is a call of the store's commit, wrapped from outside; everything else is the product as it is shipped.
 
@@ -8,6 +8,7 @@ The moment is a call of the store's commit, wrapped from outside; everything els
     after_commit     that batch is durable, its answer has not been written
     during_settle    the batch that settles the Nth round of receipts is about to be committed
     after_settle     that batch is durable
+    failed_sync      the batch that holds the Nth round of posts is being committed, and the sync of its log fails, once
 
 `KEPT` is a directory that holds the store's files as they are on disk now; from then on, as they were last synced
 (tests/power_cut.py). `-` for none.
@@ -27,7 +28,8 @@ from nodes.store.sqlite import SqliteStore
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # run as a script: the tests are not beside it
 
-from tests.power_cut import keep_what_is_synced
+from tests.power_cut import Keeper, keep_what_is_synced
+from tests.sqlite_door import Call, Request, pass_through
 
 OPS = {
     "before_post": InsertOutbound,
@@ -37,6 +39,8 @@ OPS = {
     "after_settle": PutStatement,
 }
 TURNS = 2_000
+FAILED_SYNC = "failed_sync"
+SQLITE_IOERR_FSYNC = 10 | 4 << 8
 
 
 def die_at(phase: str, number: int) -> None:
@@ -66,8 +70,36 @@ async def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fail_sync_at(number: int, kept: Path) -> None:
+    """Let the disk lose what the Nth round of posts wrote, and say so once; every later sync succeeds."""
+    keeper = Keeper(kept)
+    real = SqliteStore.commit
+    seen, armed = 0, False
+
+    def guard(request: Request) -> int:
+        nonlocal armed
+        if not armed or request.call is not Call.SYNC or not request.path.name.endswith("-wal"):
+            return keeper.guard(request)
+        armed = False
+        keeper.sync_failed(request.path)
+        return SQLITE_IOERR_FSYNC
+
+    async def commit(self: SqliteStore, batch: Batch) -> None:
+        nonlocal seen, armed
+        hit = any(isinstance(op, InsertOutbound) for op in batch.ops)
+        seen += hit
+        armed = armed or (hit and seen == number)  # by whichever commit the log is synced next
+        await real(self, batch)
+
+    pass_through(guard)
+    SqliteStore.commit = commit  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    if sys.argv[3] != "-":
-        keep_what_is_synced(Path(sys.argv[3]))
-    die_at(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1] == FAILED_SYNC:
+        fail_sync_at(int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        if sys.argv[3] != "-":
+            keep_what_is_synced(Path(sys.argv[3]))
+        die_at(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[5:]))

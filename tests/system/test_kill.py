@@ -1,5 +1,5 @@
-"""kill -9 and power cuts of either node under load (promises P1, P2). The checker reads only its own record and
-`inbox --json`.
+"""kill -9 and power cuts of either node under load, and a disk that fails (promises P1, P2). The checker reads only its
+own record and `inbox --json`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pytest
 
 from exchange.log import Frontier, leaf_hash
 from nodes.cli.client import ask
-from nodes.errors import OperationError
-from tests.power_cut import can_be_cut, cut
-from tests.system.agencies import SMALLEST, Node, until
+from nodes.errors import ERROR_EXITS, OperationError
+from tests.power_cut import begin_to_keep, can_be_cut, cut
+from tests.system.agencies import PATIENCE, SMALLEST, WAIT_S, Node, until
 
 # The suite takes a short run; the figure of docs/reliability comes from TOCSIN_KILLS=50.
 KILLS = int(os.environ.get("TOCSIN_KILLS", "10"))
@@ -58,6 +58,39 @@ def test_what_waited_for_a_key_is_sealed_though_the_node_died_when_the_key_came(
 
     until(lambda: bogota.state(waiting, "bka.de") == "stored", "delivery")
     assert [entry["message_id"] for entry in berlin.inbox()] == [waiting]
+
+
+@pytest.mark.skipif(not can_be_cut(), reason="this Python's SQLite has no door for a shim: no sync could fail")
+def test_a_node_whose_disk_fails_in_a_commit_ends_by_itself_and_what_it_did_not_answer_can_be_asked_again(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    """A sync that failed may succeed when it is asked for again, and has written nothing then: to go on is to lie."""
+    bogota, berlin = pair
+    before = bogota.post("bka.de", "--wait", "30")["message_id"]  # it has a key: a post is sealed in its own commit
+    bogota.kill()
+    kept = tmp_path / "kept"
+    begin_to_keep(bogota.store, kept)
+    bogota.start(crash=("failed_sync", 2), kept=kept)
+    process = bogota.process
+    assert process is not None
+    posts = [
+        {"content": json.dumps(SMALLEST), "to": ["bka.de"], "id": f"00000000-0000-4000-8000-{number:012d}"}
+        for number in range(2)
+    ]
+    ask(bogota.directory, "post", posts[0])
+
+    with pytest.raises(OperationError) as lost:
+        ask(bogota.directory, "post", posts[1])
+
+    assert lost.value.code in ("internal", "node_not_running")
+    assert process.wait(WAIT_S * PATIENCE) == ERROR_EXITS["internal"]
+    _restart(bogota, kept)
+    for post in posts:
+        assert ask(bogota.directory, "post", post).document["message_id"] == post["id"]
+    until(lambda: all(bogota.state(str(post["id"]), "bka.de") == "stored" for post in posts), "delivery of both")
+    assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted([before, *(post["id"] for post in posts)])
+    assert bogota.ok("log", "verify")["ok"]
+    _checkpoints_seen_outside_are_prefixes(bogota, berlin)
 
 
 def _end_nodes_under_load(pair: tuple[Node, Node], times: int, kept: Path | None) -> None:
