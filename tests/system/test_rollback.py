@@ -126,6 +126,27 @@ def test_a_log_reopened_for_its_clock_before_it_hears_of_its_loss_shows_nobody_a
     heads_are_one_history_each(berlin)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_copy_that_has_grown_past_what_its_peer_holds_shows_it_no_second_history_of_that_size(
+    rolled_back: tuple[Node, Node, list[str]], more: int
+) -> None:
+    """Its length gives it away no more: the root does."""
+    bogota, berlin, posted = rolled_back
+    ((held,),) = berlin.rows("SELECT max(size) FROM peer_head WHERE agency = 'ponal.co'")
+    bogota.start()
+    while bogota.ok("status")["log"]["size"] < held + more:
+        posted.append(bogota.post("bka.de")["message_id"])
+    assert bogota.ok("status")["log"]["size"] == held + more
+    berlin.start()
+
+    until(lambda: "log_reopened" in finding_codes(bogota), "the fork")
+    posted.append(bogota.post("bka.de", "--wait", "60")["message_id"])
+
+    until(lambda: len(berlin.inbox()) == len(posted), "what was posted before the fork was known")
+    assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted(posted)
+    heads_are_one_history_each(berlin)
+
+
 def test_what_a_lost_history_receipted_stays_proved_when_the_copy_has_grown_to_the_same_size(
     rolled_back: tuple[Node, Node, list[str]], tmp_path: Path
 ) -> None:
