@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from nodes.identity import NODE_KEY_LIFE_MS
 from tests.system.agencies import Node, introduce, until
 
 
@@ -266,6 +267,18 @@ def test_a_copy_that_has_drawn_a_successor_of_its_own_can_be_helped_too(
     bogota.ok("keys", "rotate")
     assert bogota.post("bka.de", "--wait", "30")["recipients"][0]["state"] == "stored"
     heads_are_one_history_each(berlin)
+
+
+def test_a_copy_whose_pair_has_come_of_age_does_not_change_it_before_its_peers_have_told_what_they_know(
+    put_back: tuple[Node, Node],
+) -> None:
+    bogota, _ = put_back
+
+    bogota.start(clock_ms=NODE_KEY_LIFE_MS + 86_400_000)  # what is due at a start is done before any round
+
+    assert bogota.ok("keys", "status")["node"]["changes"] == 0
+    until(lambda: "needs_anchor" in finding_codes(bogota), "the finding")
+    assert bogota.ok("keys", "status")["node"]["changes"] == 0
 
 
 def test_what_an_old_copy_lost_is_asked_of_a_peer_too_that_is_reached_after_another_start(
