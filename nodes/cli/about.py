@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from nodes.cli.client import Answer, Document
+from nodes.cli.commands import CODE_OPTIONS
 from nodes.cli.invocation import Invocation
-from nodes.cli.page import Page
+from nodes.cli.page import Ours, Page
 from nodes.errors import OperationError
+
+if TYPE_CHECKING:
+    from exchange.alerts.codes import CodeList
 
 
 @click.command
@@ -32,18 +37,35 @@ def schema(invocation: Invocation, kind: str | None) -> int:
 
 
 @click.command
-@click.argument("name", metavar="LIST")
+@click.argument("name", required=False, metavar="[LIST]")
 @click.pass_obj
-def codes(invocation: Invocation, name: str) -> int:
-    """Print the codes of LIST: L38 (why a message is rejected), L34c (why cancelled), L34r (how it ended), L55, …"""
+def codes(invocation: Invocation, name: str | None) -> int:
+    """Name all lists of codes, or print one: L38 (why we reject), L34c (why cancelled), L34r (how it ended), L55, …"""
     from exchange.alerts.codes import LIST_NAMES, code_list
 
+    if name is None:
+        return invocation.show(
+            Answer({"v": 1, "lists": [_list(code_list(known)) for known in LIST_NAMES]}, 0), _view_lists
+        )
     wanted = next((known for known in LIST_NAMES if known.lower() == name.lower()), None)
     if wanted is None:
-        raise OperationError("usage", f"there is no list {name!r}", f"lists: {', '.join(LIST_NAMES)}")
+        raise OperationError("usage", f"there is no list {name!r}", "tocsin codes names all lists")
     found = code_list(wanted)
     listed = [{"code": code.code, "meaning": code.meaning} for code in found.codes.values()]
     return invocation.show(Answer({"v": 1, "list": found.name, "title": found.title, "codes": listed}, 0), _view_codes)
+
+
+def _list(found: CodeList) -> Document:
+    options = [f"{command} {option}" for (command, option), of in CODE_OPTIONS.items() if of == found.name]
+    return {"list": found.name, "title": found.title, "count": len(found.codes), "options": options}
+
+
+def _view_lists(document: Document, page: Page) -> None:
+    rows = [
+        ([one["list"], str(one["count"]), one["title"], ", ".join(one["options"])], "") for one in document["lists"]
+    ]
+    page.table(["list", "codes", "meaning", "asked for by"], rows)
+    page.line(Ours("Next: tocsin codes LIST, for example tocsin codes L38"))
 
 
 def _view_codes(document: Document, page: Page) -> None:

@@ -101,10 +101,18 @@ COMMANDS: Tree = {
         },
     ),
     "schema": Entry("nodes.cli.about:schema", "Print the JSON Schema of a kind of message."),
-    "codes": Entry("nodes.cli.about:codes", "Print a list of codes, for example L38, with their meanings."),
+    "codes": Entry("nodes.cli.about:codes", "Name the lists of codes; or print one, for example L38."),
     "version": Entry("nodes.cli.about:version", "Print the version."),
     "help": Entry("nodes.cli.about:help_", "Explain a command."),
 }
+
+CODE_OPTIONS: Mapping[tuple[str, str], str] = {
+    ("update", "--why"): "L55",
+    ("cancel", "--reason"): "L34c",
+    ("resolve", "--outcome"): "L34r",
+    ("ack", "--reject"): "L38",
+}
+"""Which list the code of an option is from. What asks for a code names the command that shows the list."""
 
 
 class LazyGroup(click.Group):
