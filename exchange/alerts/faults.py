@@ -87,7 +87,7 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
 
 def _described(field: FieldInfo) -> str:
     lists = [marker for marker in _markers(field) if isinstance(marker, In)]
-    of = f", a code of list {' or '.join(lists[0].lists)}" if lists else ""
+    of = f", a code of list {' or '.join(lists[0].lists)} (tocsin codes {lists[0].lists[0]})" if lists else ""
     return f"{field.description}{of}"
 
 

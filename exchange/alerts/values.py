@@ -146,10 +146,11 @@ class In(Value):
             return text
         close = next((found for name in self.lists if (found := code_list(name).nearest(text))), None)
         titles = ", ".join(f"{name} ({code_list(name).title})" for name in self.lists)
+        all_of_them = ", ".join(f"tocsin codes {name}" for name in self.lists)
         meant = (
-            f"did you mean {close}?"
+            f"did you mean {close}? All: {all_of_them}"
             if close
-            else f"its codes: {_some(code_list(self.lists[0]).codes)} (tocsin codes {self.lists[0]})"
+            else f"its codes: {_some(code_list(self.lists[0]).codes)} ({all_of_them})"
         )
         raise broken("unknown_code", f"{text!r} is no code of list {titles}; {meant}", close or "")
 

@@ -14,7 +14,7 @@ from typing import TextIO
 import click
 
 from nodes.cli.client import Document
-from nodes.cli.commands import COMMANDS, Branch, root
+from nodes.cli.commands import CODE_OPTIONS, COMMANDS, Branch, root
 from nodes.cli.invocation import Invocation, error_document, typable, view_error, wants_json
 from nodes.errors import ERROR_EXITS, NodeError
 
@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ERROR_EXITS["usage"]
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else _path(arguments)
-        return _fail(
-            invocation, error_document("usage", error.format_message(), f"{path} --help"), ERROR_EXITS["usage"]
-        )
+        hint = _list_asked_for(path, error) or f"{path} --help"
+        return _fail(invocation, error_document("usage", error.format_message(), hint), ERROR_EXITS["usage"])
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -71,6 +70,14 @@ def _run(invocation: Invocation) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     return status if isinstance(status, int) else 0
+
+
+def _list_asked_for(path: str, error: click.ClickException) -> str:
+    """Where the codes are that an option without its code asks for; "" for any other error."""
+    if not isinstance(error, click.BadOptionUsage):
+        return ""
+    codes = CODE_OPTIONS.get((path.removeprefix("tocsin "), error.option_name))
+    return f"tocsin codes {codes} lists CODE" if codes else ""
 
 
 def _path(arguments: Sequence[str]) -> str:

@@ -125,7 +125,9 @@ def post(
 @click.argument("case")
 @click.argument("file")
 @sending
-@click.option("--why", "why", metavar="CODE", help="Why it changed (list L55): new_fact, correction, regrade, …")
+@click.option(
+    "--why", "why", metavar="CODE", help="Why it changed: `tocsin codes L55` lists them; new_fact, correction, …"
+)
 @click.pass_obj
 def update(
     invocation: Invocation,
@@ -143,7 +145,7 @@ def update(
 @click.command
 @click.argument("case")
 @click.argument("file", required=False)
-@click.option("--reason", metavar="CODE", help="Why (list L34c): false_report, duplicate, error_in_alert, …")
+@click.option("--reason", metavar="CODE", help="Why: `tocsin codes L34c` lists them; false_report, duplicate, …")
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
 @sending
 @click.pass_obj
@@ -156,7 +158,7 @@ def cancel(
     how: Sending,
 ) -> int:
     """Call the alert of CASE off. Nothing is erased; every holder is told to stop. FILE may hold the full form."""
-    _check_given(file, reason, "--reason")
+    _check_given(file, reason, "--reason", "L34c")
     arguments = {
         "case": case,
         **_file(invocation, file),
@@ -170,7 +172,7 @@ def cancel(
 @click.command
 @click.argument("case")
 @click.argument("file", required=False)
-@click.option("--outcome", metavar="CODE", help="How it ended (list L34r): rescued, found_safe, released_paid, …")
+@click.option("--outcome", metavar="CODE", help="How it ended: `tocsin codes L34r` lists them; rescued, …")
 @click.option("--text", metavar="T|-", help="More about it; `-` reads standard input.")
 @sending
 @click.pass_obj
@@ -183,7 +185,7 @@ def resolve(
     how: Sending,
 ) -> int:
     """Close CASE with its outcome. FILE holds the full form, if given: victims, arrests, needs abroad."""
-    _check_given(file, outcome, "--outcome")
+    _check_given(file, outcome, "--outcome", "L34r")
     arguments = {
         "case": case,
         **_file(invocation, file),
@@ -278,10 +280,12 @@ def confirm(invocation: Invocation, verb: str, arguments: Document) -> None:
 _SAID = ("reason", "outcome", "text", "why", "necessity")
 
 
-def _check_given(file: str | None, code: str | None, option: str) -> None:
+def _check_given(file: str | None, code: str | None, option: str, codes: str) -> None:
     if file is None and code is None:
         raise OperationError(
-            "usage", f"neither {option} nor a file is given", f"{option} CODE, or a FILE in the full form"
+            "usage",
+            f"neither {option} nor a file is given",
+            f"{option} CODE, or a FILE in the full form; tocsin codes {codes} lists CODE",
         )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import nodes.daemon
+from exchange.alerts.codes import LIST_NAMES
+from nodes.cli.commands import CODE_OPTIONS
 from nodes.directory import create_directory
 from tests.cli.conftest import Operator
 from tests.cli.contract import check_document, examples
@@ -71,13 +73,31 @@ def test_an_ack_leads_to_a_note_in_its_own_case(
 
 @pytest.mark.parametrize(
     ("argv", "command"),
-    [(["ack", "1234", "--reject"], "ack"), (["peer", "add", "card", "--code"], "peer add")],
+    [(["ack", "1234", "--text"], "ack"), (["peer", "add", "card", "--code"], "peer add")],
 )
 def test_what_the_parser_refuses_leads_to_the_help_of_its_command(
     tocsin: Operator, argv: list[str], command: str
 ) -> None:
     hint = tocsin("--json", *argv).json["error"]["hint"]
     assert hint == " ".join([tocsin.program, *command.split(), "--help"])
+
+
+@pytest.mark.parametrize(("command", "option"), list(CODE_OPTIONS))
+def test_what_asks_for_a_code_names_the_command_that_lists_it(tocsin: Operator, command: str, option: str) -> None:
+    lister = f"codes {CODE_OPTIONS[command, option]}"
+    assert f"tocsin {lister}" in " ".join(tocsin(command, "--help").out.split())
+    assert f"{tocsin.program} {lister} " in tocsin("--json", command, "1234", option).json["error"]["hint"]
+    if command in ("cancel", "resolve"):
+        assert f"{tocsin.program} {lister} " in tocsin("--json", command, "1234").json["error"]["hint"]
+
+
+def test_the_lists_are_named_with_what_asks_for_their_codes(tocsin: Operator) -> None:
+    document = tocsin("codes", "--json").json
+    check_document("code_lists", document)
+    assert [one["list"] for one in document["lists"]] == list(LIST_NAMES)
+    assert all(name in tocsin("codes").out for name in LIST_NAMES)
+    asked = {(option, one["list"]) for one in document["lists"] for option in one["options"]}
+    assert asked == {(" ".join(option), name) for option, name in CODE_OPTIONS.items()}
 
 
 def test_a_list_that_an_error_names_can_be_read(tocsin: Operator) -> None:
