@@ -281,12 +281,24 @@ def test_the_confirm_screen_says_to_whom_what_and_until_when() -> None:
     )
 
 
-def test_evidence_says_first_under_which_condition_it_proves() -> None:
+def test_evidence_says_first_what_it_proves_and_in_the_same_line_under_which_condition() -> None:
     document = next(document for name, document in examples() if name == "evidence_verify")
-    text = page_of(view_verified, document)
-    assert places(text, "7KQ2-M9XD-4T0A-VB3E-H6WZ", "PROVED", "stored") == sorted(
-        places(text, "7KQ2-M9XD-4T0A-VB3E-H6WZ", "PROVED", "stored")
-    )
+    lines = page_of(view_verified, document).splitlines()
+    assert lines[0].startswith("PROVED, if ")
+    assert "7KQ2-M9XD-4T0A-VB3E-H6WZ" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "said"),
+    [("contradicted", "wrong_key", "CONTRADICTED"), ("not_proved", "content_mismatch", "NOT PROVED")],
+)
+def test_what_is_not_proved_begins_with_its_verdict_and_has_no_condition(verdict: str, reason: str, said: str) -> None:
+    document = next(document for name, document in examples() if name == "evidence_verify")
+    claims = [{**claim, "result": verdict, "reason": reason} for claim in document["claims"]]
+    text = page_of(view_verified, {**document, "verdict": verdict, "claims": claims})
+    assert text.startswith(f"{said}: {reason.replace('_', ' ')}\n")
+    assert "7KQ2-M9XD-4T0A-VB3E-H6WZ" in text  # which code is in the file is what a telephone call compares
+    assert "if the safety code" not in text
 
 
 def test_a_case_shows_in_full_only_what_still_stands() -> None:
