@@ -20,6 +20,7 @@ from exchange.round import Group, Result
 from keys.ids import AgencyId, EnvelopeId, MessageId, parse_uuid
 from nodes.identity import Identity, log_name
 from nodes.intake_plan import Arrived, Plan, Taken, let_others
+from nodes.losses import with_ids
 from nodes.metrics import Metrics
 from nodes.peers import Peer
 from nodes.store.contract import (
@@ -90,6 +91,17 @@ class Admitting:
         for number, message in enumerate(opened, start=1):
             await let_others(number)
             await self._admit_one(peer, group, message, known, plan, taken)
+        if plan.acked and self._identity.recover_since is not None:
+            await self._miss_acked(peer, plan)
+
+    async def _miss_acked(self, peer: Peer, plan: Plan) -> None:
+        """This node has lost history: remember of which forgotten messages of ours a peer speaks."""
+        own = self._identity.agency
+        here = await self._store.messages([(own, message_id) for message_id in plan.acked])
+        lost = with_ids(peer.lost, (id_ for id_ in plan.acked if (own, id_) not in here), self._writer.last_time)
+        if lost is not peer.lost:
+            plan.ops.append(lost.row(peer.agency))
+            plan.after.append(lambda: setattr(peer, "lost", lost))
 
     async def _answer_again(self, peer: Peer, row: InboundRow, plan: Plan, taken: Taken) -> None:
         """The stored answer, byte for byte; one of a closed generation is logged again first (PROTOCOL §9.1)."""
@@ -204,6 +216,8 @@ class Admitting:
 
         ack = _ack_of(read)
         own = self._identity.agency
+        if ack is not None:
+            plan.acked.add(ack[0])
 
         def ops(placed: Placed) -> list[Op]:
             made: list[Op] = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keys.anchor import Anchor
-from keys.ids import AgencyId
+from keys.ids import AgencyId, format_uuid
 from keys.trust import AnchorLife, Trust, anchor_life, expiry_warning
 from nodes.peers import Peer, Peers
 
@@ -29,6 +29,8 @@ class Finding:
     sentence: str
     next_step: str
     peer: str | None = None
+    count: int | None = None  # of what it speaks of, where that can be counted
+    message_ids: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The contract's form."""
@@ -38,6 +40,8 @@ class Finding:
             "peer": self.peer,
             "sentence": self.sentence,
             "next_step": self.next_step,
+            "count": self.count,
+            "message_ids": list(self.message_ids),
         }
 
 
@@ -275,6 +279,34 @@ def peer_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                     agency,
                 )
             )
+    return found
+
+
+def lost_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
+    """Findings about messages of ours that peers speak of and this node has forgotten. Removed peers are not left out:
+    they have what they have.
+    """
+    found = []
+    for peer in peers:
+        lost = peer.lost
+        if not lost.is_news(now):
+            continue
+        says = [f"{lost.count} by its own word, acks and tests counted"] if lost.count else []
+        answered = [f"{len(lost.ids)} that its officers answered"] if lost.ids else []
+        phone = None if peer.profile is None else peer.profile.contact
+        found.append(
+            Finding(
+                "posts_lost",
+                "error",
+                f"{peer.agency} holds messages of this node that this node has forgotten: "
+                f"{'; '.join([*says, *answered])}. They cannot be updated or called off from here.",
+                f"call {phone or 'their duty desk'}: which of our alerts do they hold, and which must they drop; "
+                "tocsin why ID tells of one that was answered",
+                peer.agency,
+                max(lost.count, len(lost.ids)),
+                tuple(format_uuid(message_id) for message_id in lost.ids),
+            )
+        )
     return found
 
 

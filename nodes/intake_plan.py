@@ -72,6 +72,7 @@ class Plan:
     envelopes: set[EnvelopeId] = field(default_factory=set)  # that came in this round
     messages: dict[MessageId, tuple[MessageRow, str]] = field(default_factory=dict)  # admitted in this round, with hash
     recipients: dict[tuple[MessageId, AgencyId], RecipientRow] = field(default_factory=dict)  # as this round has them
+    acked: set[MessageId] = field(default_factory=set)  # messages that acks of this round say to be ours
     alerts: set[str] = field(default_factory=set)  # cases whose alert came before in this round
     cases: dict[str, set[AgencyId]] = field(default_factory=dict)  # what was read of cases: see _alert_senders
 

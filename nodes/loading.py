@@ -25,6 +25,7 @@ from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
 from nodes.identity import Identity, LostKeys, PublishedProfile, log_name
+from nodes.losses import lost_posts_meta, stored_lost_posts
 from nodes.peers import Head, Peer, Peers
 from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
 from nodes.writer import AUDIT_LOG, OwnLogState, load_own_log
@@ -177,6 +178,10 @@ async def load_peer(row: PeerRow, startup: Startup, store: Store, unreconciled: 
     for (agency, generation), n in startup.received.items():
         if agency == row.agency:
             peer.highest_received[generation] = n
+    peer.used_at_start = {generation: number - 1 for generation, number in peer.next_number.items()}
+    lost = startup.meta.get(lost_posts_meta(row.agency))
+    if lost is not None:
+        peer.lost = stored_lost_posts(lost)
     peer.conflicting = bool(startup.meta.get(conflict_meta(row.agency)))
     return peer
 

@@ -30,6 +30,7 @@ from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.ledger import Ledger
 from nodes.loading import conflict_meta, key_change_row
+from nodes.losses import with_numbers
 from nodes.metrics import Metrics
 from nodes.outflow import LEASE_MS, Item, Outflow
 from nodes.peers import Peer, Peers
@@ -382,12 +383,22 @@ class Node:
         again = await self._recover(peer, hello.recover_since)
         ops.extend(again)
         await self._guard(peer, spoken)
+        ops.extend(self._hear_losses(peer, hello))
         released = peer.line.next_attempt_at > now or peer.line.failures > 0
         if released:
             ops.append(ReleaseDue(peer.agency))
         peer.line.clear_failures()
         new_anchor = any(isinstance(op, PutAnchor) for op in ops)
         return _Heard(ops, released, recovering=bool(again), new_anchor=new_anchor)
+
+    def _hear_losses(self, peer: Peer, hello: Hello) -> list[Op]:
+        """Nothing of this process has gone to the peer yet: what it has, earlier ones sent, or we have forgotten."""
+        if not peer.guard_passed or peer.used_at_start is None:
+            return []
+        used = peer.used_at_start.get(hello.numbers.generation, 0)
+        peer.used_at_start = None
+        known, peer.lost = peer.lost, with_numbers(peer.lost, hello.numbers, used, self._clock())
+        return [] if peer.lost == known else [peer.lost.row(peer.agency)]
 
     async def _recover(self, peer: Peer, since: int | None) -> list[Op]:
         """A peer that lost history asks once to be sent again what it may have lost: each message in a new envelope.

@@ -215,7 +215,13 @@ class Operations:
         return Answer(await self._reading.message(row))
 
     async def _why(self, caller: OperatorRow, args: Document) -> Answer:
-        row = await self._reading.find(str(args["id"]))
+        try:
+            row = await self._reading.find(str(args["id"]))
+        except OperationError as error:
+            lost = await self._reading.why_lost(str(args["id"])) if error.code == "unknown_id" else None
+            if lost is None:
+                raise
+            return Answer(lost)
         if row.direction is Direction.IN:
             raise OperationError("wrong_state", "this message was received, not sent", f"tocsin show {args['id']}")
         return Answer(await self._reading.why(row, args.get("to")))

@@ -18,7 +18,7 @@ from keys.ids import AgencyId, format_uuid
 from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.events import Events, RecipientMoved
-from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, peer_findings, stranded_findings
+from nodes.findings import SKEW_ERROR_MS, SKEW_WARNING_MS, Finding, lost_findings, peer_findings, stranded_findings
 from nodes.identity import Identity, log_name
 from nodes.loading import stored_checkpoint
 from nodes.local_api import Answer, Document
@@ -96,6 +96,7 @@ class Oversight:
         queued = {agency: count.queued for agency, count in counts.items()}
         findings = [
             *self._own_findings(),
+            *lost_findings(self._peers, now),
             *peer_findings(self._peers, now),
             *stranded_findings(queued, self._peers),
         ]

@@ -21,6 +21,7 @@ from keys.anchor import Anchor
 from keys.epochs import PublishedKey, choose_key
 from keys.ids import AgencyId, EnvelopeId, GatewayName
 from keys.trust import AnchorLife, Trust, anchor_life
+from nodes.losses import LostPosts
 from nodes.store.contract import PeerRow
 
 MAX_GENERATIONS = 32  # of a peer's logs: nobody honest reopens one that often
@@ -104,6 +105,9 @@ class Peer:
     opened: list[Proof] = field(default_factory=list)  # of its log's later generations, as it told them
     highest_received: dict[int, int] = field(default_factory=dict)
     next_number: dict[int, int] = field(default_factory=dict)
+    # Highest number used in each generation when this process started; None once the peer has told what it had by then.
+    used_at_start: dict[int, int] | None = None
+    lost: LostPosts = field(default_factory=LostPosts)  # what it has of us and we have not
     line: Line = field(default_factory=Line)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # rounds are taken one after another
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # and made so: nothing is sealed or leased twice

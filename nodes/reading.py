@@ -20,7 +20,7 @@ from keys.trust import AnchorLife, Trust, anchor_life
 from nodes.errors import OperationError
 from nodes.identity import Identity
 from nodes.peers import Peers
-from nodes.sentences import next_step, waiting_sentence
+from nodes.sentences import lost_sentence, lost_step, next_step, waiting_sentence
 from nodes.store.contract import AckRow, Direction, MessageRow, RecipientRow, StatementRow, Store
 from nodes.vault import AckBody, StoredHeadline, Vault
 
@@ -30,6 +30,7 @@ Document = dict[str, Any]
 # wait.
 ORPHAN_WAIT_MS = 10_000
 MIN_SUFFIX = 4
+FULL_ID = 32
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
 UNLIMITED = 1_000_000
 LEVELS = ("custody", "stored", "opened", "accepted", "rejected", "actioned", "refused", "erased")  # of one moment
@@ -271,7 +272,42 @@ class Reading:
             raise OperationError(
                 "unknown_agency", f"this message was not sent to {to}", "tocsin track shows to whom it went"
             )
-        return {"v": 1, "message_id": format_uuid(row.message_id), "recipients": recipients}
+        return {"v": 1, "message_id": format_uuid(row.message_id), "lost": False, "recipients": recipients}
+
+    async def why_lost(self, reference: str) -> Document | None:
+        """As `why`, of a message of ours that is not here but that agencies have answered: their sealed acks lie here.
+        None where `reference` names none, or more than one.
+        """
+        digits = reference.strip().lower().replace("-", "")
+        known = {id_ for peer in self._peers for id_ in peer.lost.ids if id_.hex().endswith(digits)}
+        if len(digits) == FULL_ID and not known:
+            known = {MessageId(bytes.fromhex(digits))}  # of more than are remembered
+        if len(digits) < MIN_SUFFIX or len(known) != 1:
+            return None
+        (message_id,) = known
+        said: dict[AgencyId, list[State]] = {}
+        for ack in (await self._store.acks(self._identity.agency, [message_id]))[message_id]:
+            body = self._vault.ack(ack)
+            if body is not None and ack.by != self._identity.agency:
+                said.setdefault(ack.by, []).append(State(body.level))
+        recipients = []
+        for agency, levels in sorted(said.items()):
+            peer = self._peers.get(agency)
+            phone = None if peer is None or peer.profile is None else peer.profile.contact
+            recipients.append(
+                {
+                    "agency": agency,
+                    "state": highest(levels).value,
+                    "reason": None,
+                    "sentence": lost_sentence(agency if peer is None else peer.row.name, highest(levels).value),
+                    "next_step": lost_step(phone),
+                    "next_attempt_at": None,
+                    "attempts": 0,
+                }
+            )
+        if not recipients:
+            return None
+        return {"v": 1, "message_id": format_uuid(message_id), "lost": True, "recipients": recipients}
 
     # --- messages as readers see them
 

@@ -117,3 +117,14 @@ def next_step(
         step = _WAITING_STEPS.get(known, "nothing to do; tocsin doctor {agency} tests the line")
     call = f"call {phone}" if phone else "call their duty desk"
     return step.format(agency=agency, call=call, message_id=message_id)
+
+
+def lost_sentence(name: str, state: str) -> str:
+    """One sentence about a message of ours that only its recipient still has; `state`: the most it has said of it."""
+    return f"{name} has {state} this message of ours and proved it; this node lost the message with an old copy."
+
+
+def lost_step(phone: str | None) -> str:
+    """What to do about it."""
+    call = f"call {phone or 'their duty desk'}"
+    return f"{call}: what it says, and whether it still stands; if it does, post it again as a new alert"

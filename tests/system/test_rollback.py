@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from nodes.identity import NODE_KEY_LIFE_MS
+from tests.cli.contract import check_document
 from tests.system.agencies import Node, introduce, until
 
 
@@ -72,6 +73,8 @@ def test_what_an_old_copy_posts_before_it_hears_anybody_leaves_in_the_new_genera
     until(lambda: bogota.state(early, "bka.de") == "stored", "delivery in the new generation")
 
     assert sorted(entry["message_id"] for entry in berlin.inbox()) == sorted([*posted, early])
+    # The early one was given a number that the lost history had used: that hides nothing.
+    assert [one["count"] for one in bogota.ok("status")["findings"] if one["code"] == "posts_lost"] == [2]
     heads_are_one_history_each(berlin)
 
 
@@ -306,3 +309,45 @@ def test_what_an_old_copy_lost_is_asked_of_a_peer_too_that_is_reached_after_anot
     london.start()
     until(lambda: lost in {entry["message_id"] for entry in bogota.inbox()}, "what London was asked for")
     assert sorted(entry["message_id"] for entry in bogota.inbox()) == sorted([before, lost])
+
+
+def lost_posts(node: Node) -> dict[str, list[str]]:
+    """The messages that each peer has answered and this node has forgotten, of peers that hold any."""
+    findings = [finding for finding in node.ok("status")["findings"] if finding["code"] == "posts_lost"]
+    return {finding["peer"]: finding["message_ids"] for finding in findings}
+
+
+def test_an_old_copy_names_who_holds_what_it_has_forgotten_and_says_why_of_what_was_answered(
+    rolled_back: tuple[Node, Node, list[str]],
+) -> None:
+    bogota, berlin, posted = rolled_back
+    assert len(posted) == 4
+    berlin.start()
+    bogota.start()
+    until(lambda: lost_posts(bogota) == {"bka.de": []}, "the finding")
+    known, lost = posted[0], posted[2]
+    assert bogota.cli("why", lost).document["error"]["code"] == "unknown_id"
+
+    for message in (known, lost):
+        berlin.ok("ack", message, "--accept")
+
+    until(lambda: lost_posts(bogota) == {"bka.de": [lost]}, "the answered one")
+    until(lambda: bogota.state(known, "bka.de") == "accepted", "the ack of what the copy knows")
+    for reference in (lost, lost[-6:]):
+        why = bogota.ok("why", reference)
+        check_document("why", why)
+        assert (why["message_id"], why["lost"]) == (lost, True)
+        assert [(one["agency"], one["state"]) for one in why["recipients"]] == [("bka.de", "accepted")]
+    assert bogota.ok("why", known)["lost"] is False
+    bogota.stop()
+    bogota.start()
+    assert lost_posts(bogota) == {"bka.de": [lost]}
+    assert bogota.post("bka.de", "--wait", "60")["recipients"][0]["state"] == "stored"
+    bogota.stop()
+    bogota.start()
+    assert bogota.post("bka.de", "--wait", "60")["recipients"][0]["state"] == "stored"
+    kept = bogota.ok("status")
+    check_document("status", kept)
+    assert [one["count"] for one in kept["findings"] if one["code"] == "posts_lost"] == [2]
+    assert "posts_lost" not in finding_codes(berlin)
+    assert lost_posts(bogota) == {"bka.de": [lost]}

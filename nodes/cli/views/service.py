@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodes.cli.page import ALARM, CAUTION, GOOD, QUIET, STRONG, Ours, Page, Piece, Styled
 from nodes.cli.times import show_size, show_span, show_time, show_times_in
-from nodes.cli.views.fields import Document, at, objects, text
+from nodes.cli.views.fields import Document, at, objects, text, texts
 from nodes.cli.words import TRUST, word
 
 _SEVERITIES = {"error": ("ERROR", ALARM), "warning": ("warning", CAUTION), "info": ("info", QUIET)}
@@ -148,5 +148,7 @@ def _findings(document: Document, page: Page) -> None:
         word_, style = _SEVERITIES.get(text(finding, "severity"), (text(finding, "severity"), ""))
         peer = text(finding, "peer")
         page.line(Styled(word_, style), ": ", text(finding, "sentence"), f" ({peer})" if peer else "", indent=2)
+        for id_ in texts(finding, "message_ids"):
+            page.line(id_, indent=4)
         if finding.get("next_step"):
             page.line("Next: ", Ours(text(finding, "next_step")), indent=4)
