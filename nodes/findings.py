@@ -117,7 +117,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 f"This node lost history: its log runs in generation {facts.generation}. Peers are asked for what they "
                 "sent; what it sent itself and has forgotten only they know.",
                 "ask each peer by phone what it has from you since then; in the next ceremony (node stopped) "
-                "tocsin keys anchor --root F -o CARD confirms the new log",
+                "tocsin keys anchor --root F -o CARD confirms the new log; docs/operations.md has each step",
             )
         )
     found.extend(_anchor_findings(facts.anchor, now, None))
@@ -301,7 +301,7 @@ def lost_findings(peers: Iterable[Peer], now: int) -> list[Finding]:
                 f"{peer.agency} holds messages of this node that this node has forgotten: "
                 f"{'; '.join([*says, *answered])}. They cannot be updated or called off from here.",
                 f"call {phone or 'their duty desk'}: which of our alerts do they hold, and which must they drop; "
-                "tocsin why ID tells of one that was answered",
+                "tocsin why ID tells of one that was answered; docs/operations.md has each step",
                 peer.agency,
                 max(lost.count, len(lost.ids)),
                 tuple(format_uuid(message_id) for message_id in lost.ids),
