@@ -664,7 +664,7 @@ class Store(Protocol):
         """
 
     async def queue_counts(self) -> list[QueueCount]:
-        """By agency; costs what is queued, not what is stored."""
+        """By agency; cheap at any size."""
 
     # inbound envelopes and statements
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -401,35 +401,13 @@ def next_due(connection: sqlite3.Connection, agency: AgencyId, now: int) -> int 
 
 def queue_counts(connection: sqlite3.Connection) -> list[QueueCount]:
     """See Store.queue_counts."""
-    # Two statements, each with the very words of its partial index.
-    queued = _counts(
-        connection.execute(
-            "SELECT agency, count(*), min(message) FROM recipient WHERE state = 'queued' AND shown = 1 GROUP BY agency"
-        )
+    # The very words of the partial index recipient_waiting; the counts are kept by the triggers of schema 3.
+    rows = connection.execute(
+        "SELECT agency, queued, in_custody, (SELECT at FROM message WHERE seq = (SELECT min(message) FROM recipient"
+        " WHERE recipient.agency = queue_tally.agency AND shown = 1 AND state IN ('queued', 'in_custody')))"
+        " FROM queue_tally WHERE queued > 0 OR in_custody > 0 ORDER BY agency"
     )
-    in_custody = _counts(
-        connection.execute(
-            "SELECT agency, count(*), min(message) FROM recipient WHERE state = 'in_custody' AND shown = 1"
-            " GROUP BY agency"
-        )
-    )
-    found = []
-    for agency in sorted({*queued, *in_custody}):
-        counted = [counts[agency] for counts in (queued, in_custody) if agency in counts]
-        oldest = min(seq for _, seq in counted)
-        found.append(
-            QueueCount(
-                agency=AgencyId(agency),
-                queued=queued.get(agency, (0, 0))[0],
-                in_custody=in_custody.get(agency, (0, 0))[0],
-                oldest_at=_one(connection, "SELECT at FROM message WHERE seq = ?", (oldest,)),
-            )
-        )
-    return found
-
-
-def _counts(rows: Iterable[Any]) -> dict[str, tuple[int, int]]:
-    return {agency: (count, oldest) for agency, count, oldest in rows}
+    return [QueueCount(AgencyId(agency), queued, in_custody, at) for agency, queued, in_custody, at in rows]
 
 
 # --- inbound envelopes, statements, acks -----------------------------------------------------------------------------

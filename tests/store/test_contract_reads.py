@@ -548,6 +548,19 @@ async def test_queues_are_counted_by_agency_over_shown_messages(store: Store) ->
     assert (await store.queue_counts())[1] == QueueCount(PEER, queued=1, in_custody=1, oldest_at=1_001)
 
 
+async def test_what_waits_again_is_counted_again_and_what_moves_between_two_queues_once(store: Store) -> None:
+    await store.commit(batch(*queued(1), *queued(2, state=MachineState.STORED)))
+    for state in (MachineState.IN_CUSTODY, MachineState.QUEUED, MachineState.QUEUED, MachineState.IN_CUSTODY):
+        await store.commit(batch(PutRecipient(recipient(1, state=state)), PutRecipient(recipient(2, state=state))))
+        waiting = 0 if state is MachineState.IN_CUSTODY else 2
+        assert await store.queue_counts() == [QueueCount(PEER, waiting, 2 - waiting, oldest_at=1_001)]
+    gone = [PutRecipient(recipient(number, state=MachineState.EXPIRED)) for number in (1, 2)]
+    await store.commit(batch(*gone))
+    assert await store.queue_counts() == []
+    await store.commit(batch(PutRecipient(recipient(2, state=MachineState.QUEUED))))
+    assert await store.queue_counts() == [QueueCount(PEER, 1, 0, oldest_at=1_002)]
+
+
 # --- envelopes received, statements, acks
 
 

@@ -73,9 +73,11 @@ READS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "unreconciled": (reads.unreconciled, ()),
 }
 
-# Read whole on purpose: two rows; indexes that hold only what has not reached an end; heads that were never proved.
+# Read whole on purpose: two rows; one for each agency; indexes that hold only what has not reached an end; heads that
+# were never proved.
 WHOLE = {
     "SCAN tally",
+    "SCAN queue_tally",
     "SCAN recipient USING COVERING INDEX recipient_queued",
     "SCAN recipient USING COVERING INDEX recipient_in_custody",
     "SCAN peer_head USING INDEX peer_head_unreconciled",

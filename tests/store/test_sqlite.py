@@ -23,11 +23,21 @@ from nodes.errors import (
 )
 from nodes.store import sqlite as driver
 from nodes.store.connections import on_thread
-from nodes.store.contract import Batch, InsertMessage, PutDraft, PutMeta, RemoveDraft, StoreConflictError
+from nodes.store.contract import (
+    Batch,
+    InsertMessage,
+    MachineState,
+    PutDraft,
+    PutMeta,
+    PutRecipient,
+    QueueCount,
+    RemoveDraft,
+    StoreConflictError,
+)
 from nodes.store.contract import DraftRow as Draft
 from nodes.store.migrations import APPLICATION_ID, schema_scripts
 from nodes.store.sqlite import SqliteStore
-from tests.store.rows import OURS, append, batch, message, message_id, posted
+from tests.store.rows import OURS, PEER, append, batch, message, message_id, posted, recipient
 
 pytestmark = pytest.mark.usefixtures("every_store_is_closed")
 
@@ -153,6 +163,28 @@ async def test_a_migration_keeps_what_is_stored(tmp_path: Path, monkeypatch: pyt
     store = await SqliteStore.open(path, create=False)
     assert await on_writer(store, "PRAGMA user_version") == (len(newer),)
     assert await store.message(OURS, message_id(1)) is not None
+    await store.close()
+
+
+async def test_what_waits_in_a_store_of_schema_2_is_counted_after_its_migration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    older = schema_scripts()[:2]
+    monkeypatch.setattr("nodes.store.migrations.schema_scripts", lambda: older)
+    store = await SqliteStore.open(path, create=True)
+    states = [MachineState.QUEUED, MachineState.QUEUED, MachineState.IN_CUSTODY, MachineState.STORED]
+    for number, state in enumerate(states, 1):
+        await store.commit(batch(*posted(number), PutRecipient(recipient(number, state=state))))
+    await store.commit(batch(*posted(9), PutRecipient(recipient(9, shown=False))))
+    await store.close()
+    monkeypatch.undo()
+
+    store = await SqliteStore.open(path, create=False)
+
+    assert await store.queue_counts() == [QueueCount(PEER, queued=2, in_custody=1, oldest_at=1_001)]
+    await store.commit(batch(PutRecipient(recipient(1, state=MachineState.STORED))))
+    assert await store.queue_counts() == [QueueCount(PEER, queued=1, in_custody=1, oldest_at=1_002)]
     await store.close()
 
 
