@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.attacks.hostile_line import Came, HostileLine, Unscrupulous, harming_nothing
-from tests.peerkit.formats import EPOCH_KEY, NotProvedError, now_ms
+from tests.peerkit.formats import EPOCH_KEY, NotProvedError, decode, encode, now_ms
 from tests.peerkit.independent_peer import IndependentPeer
 from tests.peerkit.meeting import answer_to, introduce_to, port_of, sealed_alert
 from tests.peerkit.tree import leaf_hash, make_consistency, make_multiproof
@@ -55,6 +56,36 @@ def test_a_thousand_epoch_keys_fill_no_memory(line: HostileLine) -> None:
     with harming_nothing(line):
         peer.to_send |= {peer.append(EPOCH_KEY, 100 + n, now_ms() + year, public) for n in range(1_000)}
         assert peer.call("127.0.0.1", line.port)[0] == 200
+
+
+def _anchor_of_the_node(line: HostileLine, name: str) -> list[Any]:
+    """The node's own anchor, as a peer would hand it back to one that lost it (PROTOCOL §9.1)."""
+    peer = line.peer
+    body, *signatures = peer.other.anchor
+    fields = decode(body)
+    if name == "as it is":
+        return [body, *signatures]
+    fields[4] += 1
+    if name == "under another root":
+        label = b"tocsin anchor v1"
+        fields[5:7] = bytes(peer.root_ed.verify_key), peer.root_ml.public_key().public_bytes_raw()
+        signed = label + b"\x00" + encode(fields)
+        signatures = [peer.root_ed.sign(signed).signature, peer.root_ml.sign(signed, label)]
+    return [encode(fields), *signatures]
+
+
+@pytest.mark.parametrize("name", ["as it is", "with a higher serial", "under another root"])
+def test_no_peer_makes_a_node_give_up_its_keys_with_an_anchor_that_its_root_did_not_sign(
+    line: HostileLine, name: str
+) -> None:
+    anchor = _anchor_of_the_node(line, name)
+
+    with harming_nothing(line, 0):
+        line.round(lambda spoken: [*spoken[:2], anchor, *spoken[3:]])
+
+    status = line.node.ask("status")
+    assert "needs_anchor" not in {finding["code"] for finding in status["findings"]}
+    assert status["log"]["origin"].endswith("/1")
 
 
 def test_a_second_history_of_the_same_size_is_not_believed(line: HostileLine) -> None:
