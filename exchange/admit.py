@@ -23,7 +23,7 @@ from exchange.errors import ReasonClass, RefusalCode, RefusalError, classify
 from exchange.policy import CaseFacts, check_inbound
 from exchange.round import RawEnvelope
 from exchange.statement import EnvelopeFacts, Statement
-from keys.errors import EncodingError
+from keys.errors import CannotOpenError, EncodingError
 from keys.ids import AgencyId
 
 # A sender's clock that runs ahead up to a day costs nothing; beyond, the message waits until it does not (DESIGN 7).
@@ -153,12 +153,18 @@ def examine(
     now: int,
     has_epoch_key: Callable[[int], bool],
     open_with: Callable[[int], Callable[[bytes, bytes], bytes]],
+    doubtful_up_to: int = 0,
 ) -> OpenedMessage | Repeated | Refused | Deferred:
     """Steps 7 to 13. `now` is the own clock corrected by the measured skew of this peer; `open_with(n)` gives
-    `open(info, body)` for epoch key n.
+    `open(info, body)` for epoch key n. Under numbers up to `doubtful_up_to` others may hold another key than we do.
     """
+
+    def opener(number: int) -> Callable[[bytes, bytes], bytes]:
+        open_ = open_with(number)
+        return _doubting(open_) if number <= doubtful_up_to else open_
+
     try:
-        return _examine(proved, agency, earlier, now, has_epoch_key, open_with)
+        return _examine(proved, agency, earlier, now, has_epoch_key, opener)
     except RefusalError as refusal:
         if classify(refusal.code) in (ReasonClass.LATER, ReasonClass.RESEAL):
             return Deferred(proved, refusal.code, refusal.step)
@@ -190,6 +196,20 @@ def _examine(
         raise RefusalError(RefusalCode.CANNOT_OPEN, 12)
     opened = open_envelope(parsed.raw.header, header, parsed.raw.body, open_with(header.epoch_number))  # (13)
     return OpenedMessage(proved, opened)
+
+
+def _doubting(open_: Callable[[bytes, bytes], bytes]) -> Callable[[bytes, bytes], bytes]:
+    """What does not open with a key that may be another than the sender's is nobody's fault: it is sealed anew. A final
+    refusal would lose the message.
+    """
+
+    def open_or_ask_again(info: bytes, body: bytes) -> bytes:
+        try:
+            return open_(info, body)
+        except CannotOpenError as error:
+            raise RefusalError(RefusalCode.CANNOT_OPEN, 13) from error
+
+    return open_or_ask_again
 
 
 def read(message: OpenedMessage, *, earlier_content_sha256: bytes | None) -> ReadMessage | Refused:

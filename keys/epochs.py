@@ -22,20 +22,25 @@ class PublishedKey:
     public: bytes
 
 
-def plan_publication(existing: Sequence[tuple[int, int]], now: int) -> list[tuple[int, int]]:
+def plan_publication(existing: Sequence[tuple[int, int]], now: int, floor: int = 0) -> list[tuple[int, int]]:
     """The (number, use_from) still to be made, so that thirty days are covered from `now` on.
 
-    `existing` is every key ever published, as (number, use_from). The first key of a node, and the first after a pause
+    `existing` is every key ever published, as (number, use_from). Numbers up to `floor` cover nothing: others may hold
+    other keys under them (PROTOCOL §9.1); the first above it is usable at once for every clock that is less than a day
+    behind. The first key of a node, and the first after a pause
     that outlasted the published ones, is usable at once. A key dated beyond the horizon (a clock that was wrong once)
     covers nothing: were it counted, the node would publish none until that day and would keep one key in use all the
     while.
     """
     horizon = now + PUBLISH_AHEAD * EPOCH_PERIOD_MS
-    number = max((number for number, _ in existing), default=0)
-    covered = [use_from for _, use_from in existing if use_from <= horizon]
-    use_from = max(covered) + EPOCH_PERIOD_MS if covered else now
+    certain = [(number, use_from) for number, use_from in existing if number > floor]
+    number = max((number for number, _ in certain), default=floor)
+    covered = [use_from for _, use_from in certain if use_from <= horizon]
     planned: list[tuple[int, int]] = []
-    use_from = max(use_from, now)
+    if floor and not certain:
+        use_from = now - EPOCH_PERIOD_MS
+    else:
+        use_from = max(now, max(covered) + EPOCH_PERIOD_MS if covered else now)
     while use_from <= horizon:
         number += 1
         planned.append((number, use_from))

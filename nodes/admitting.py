@@ -75,6 +75,7 @@ class Admitting:
                 now=peer_now,
                 has_epoch_key=self._identity.has_epoch_key,
                 open_with=self._identity.opener,
+                doubtful_up_to=self._identity.epoch_floor,
             )
             match verdict:
                 case Repeated():

@@ -27,7 +27,7 @@ from nodes.hello import Forked
 from nodes.identity import Identity, LostKeys, log_name, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
-from nodes.loading import key_change_row, lost_keys_meta, opened_meta, recover_meta
+from nodes.loading import epoch_floor_meta, key_change_row, lost_keys_meta, opened_meta, recover_meta
 from nodes.logging import get_logger
 from nodes.peers import Peer, Peers
 from nodes.store.contract import AnchorRow, Op, PutAnchor, PutEpochKey, PutKeyChange
@@ -35,6 +35,9 @@ from nodes.submitting import CaseNumbers
 from nodes.writer import Change, Placed, Proved, Sign, Writer
 
 CLOCK_BEHIND_MS = 60_000
+EPOCH_NUMBERS_LEFT_OUT = 1_000  # a key a day: no copy is older
+MOST_EPOCH_NUMBERS_LOST = 100_000
+MOST_EPOCH_KEYS = 512  # peers take 1,024
 
 log = get_logger("generations")
 
@@ -163,6 +166,22 @@ class Generations:
         self._take(learnt)
         self._write_card()
 
+    async def keys_told(self, peer: Peer, highest: int) -> None:
+        """A peer holds an epoch key of ours with a higher number than was ever drawn here. Heeded only after history
+        was lost, and so far only as losses explain it: else a peer could make a node draw keys without end.
+        """
+        identity = self._identity
+        above = highest - identity.highest_epoch_number
+        if identity.epoch_floor == 0 or not 0 < above <= MOST_EPOCH_NUMBERS_LOST:
+            return
+        if len(identity.published()) > MOST_EPOCH_KEYS:
+            return
+        log.error("epoch_keys.lost", peer=peer.agency, highest=highest)
+        floor = highest + EPOCH_NUMBERS_LEFT_OUT
+        await self._writer.commit(Change.of(epoch_floor_meta(floor)))
+        identity.epoch_floor = floor
+        await self._keyring.publish_epoch_keys()
+
     async def _leads_from(self, named: GatewayEntry) -> bool:
         """Whether the log goes on from the base that an anchor names."""
         writer = self._writer
@@ -247,16 +266,17 @@ class Generations:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [self._cases.row(year), recover_meta(since), *learnt.ops]
+            kept = [self._cases.row(year), recover_meta(since), epoch_floor_meta(floor), *learnt.ops]
             return [opened_meta([*identity.opened, _as_proof(proof)]), *kept, *moved]
 
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
+        floor = identity.epoch_floor if reason == "clock" else identity.highest_epoch_number + EPOCH_NUMBERS_LEFT_OUT
         year = datetime.fromtimestamp(self._clock() / 1000, UTC).year
         self._cases.leave_out(year)
         proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
-        identity.recover_since = since
+        identity.recover_since, identity.epoch_floor = since, floor
         self._take(learnt)
         if last_head is not None:
             self._ledger.close(old_log, last_head)
@@ -264,6 +284,7 @@ class Generations:
             identity.add_epoch(replace(row, log=proved.placed.log, index=number))
         identity.opened = (*identity.opened, _as_proof(proved))
         await self._keyring.publish_profile(self._config, again=True)
+        await self._keyring.publish_epoch_keys()
         for peer in self._peers:
             peer.owed.clear()
         self._write_card()

@@ -89,6 +89,8 @@ class Identity:
         self.profile: PublishedProfile | None = None
         self.opened: tuple[Proof, ...] = ()
         self.lost: LostKeys | None = None
+        # History was lost: numbers of epoch keys up to here may be those of other keys that peers hold (PROTOCOL §9.1).
+        self.epoch_floor = 0
         # We lost history: peers are asked to send again what they issued since then, in this process and later ones.
         self.recover_since: int | None = None
 
@@ -166,6 +168,11 @@ class Identity:
             return open_sealed(pair, info, body)
 
         return open_body
+
+    @property
+    def highest_epoch_number(self) -> int:
+        """The highest number of an epoch key that was ever drawn or left out here; 0 before the first."""
+        return max((*self.epoch_rows, self.epoch_floor), default=0)
 
     def published(self) -> list[PublishedKey]:
         """Epoch keys published and not destroyed."""

@@ -63,7 +63,7 @@ class Keyring:
         public half is said.
         """
         existing = [(row.number, row.use_from) for row in self._identity.epoch_rows.values()]
-        plan = plan_publication(existing, self._clock())
+        plan = plan_publication(existing, self._clock(), self._identity.epoch_floor)
         if not plan:
             return 0
         pairs: list[tuple[int, int, EpochKeyPair]] = []

@@ -35,6 +35,7 @@ PROFILE_META = "own/profile"
 OPENED_META = "own/opened"
 LOST_KEYS_META = "own/lost_keys"
 RECOVER_META = "own/recover_since"
+EPOCH_FLOOR_META = "own/epoch_floor"
 
 
 def proof_bytes(proof: Proof) -> bytes:
@@ -79,6 +80,7 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
             identity.profile = PublishedProfile.of(stored_proof(profile, agency))
         identity.opened = tuple(_opened(startup, OPENED_META, agency))
         identity.lost = told
+        identity.epoch_floor = int.from_bytes(startup.meta.get(EPOCH_FLOOR_META, b""), "big")
         since = startup.meta.get(RECOVER_META)
         identity.recover_since = None if since is None else int.from_bytes(since, "big")
     except (KeysError, ExchangeError) as error:
@@ -118,6 +120,11 @@ def _with_lost(anchors: Sequence[Anchor], lost: LostKeys, own: Sequence[Proof]) 
         with suppress(KeyConflictError, StatementError):
             keys = add_key_change(keys, proof)
     return keys.changes
+
+
+def epoch_floor_meta(number: int) -> PutMeta:
+    """The row that keeps up to which number an epoch key here may be another than the one that peers hold."""
+    return PutMeta(EPOCH_FLOOR_META, number.to_bytes(8, "big"))
 
 
 def recover_meta(since: int) -> PutMeta:

@@ -113,6 +113,7 @@ class Node:
         on_taken: Callable[[Taken], None],
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
         on_shown: Callable[[Peer, Anchor], Awaitable[None]],
+        on_keys_told: Callable[[Peer, int], Awaitable[None]],
         on_anchor: Callable[[], None],
         read_only: Callable[[], bool],
         budgets: Budgets,
@@ -131,6 +132,7 @@ class Node:
         self._on_taken = on_taken
         self._on_fork = on_fork
         self._on_shown = on_shown
+        self._on_keys_told = on_keys_told
         self._on_anchor = on_anchor
         self._read_only = read_only
         self._budgets = budgets
@@ -483,6 +485,8 @@ class Node:
             self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
         if peer.guard_passed:
             peer.unsound = await self._unsound(spoken)
+            if spoken.hello.known.highest_epoch_key > self._identity.highest_epoch_number:
+                await self._on_keys_told(peer, spoken.hello.known.highest_epoch_key)
 
     async def _unsound(self, spoken: Round) -> frozenset[int]:
         """Generations that have ended and that do not lead to a head that the peer tells of them."""

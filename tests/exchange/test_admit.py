@@ -256,6 +256,44 @@ def test_step_13_what_the_key_does_not_open_is_final(sender: Agency) -> None:
     assert refused_with(verdict) == ("malformed", 13)
 
 
+@pytest.mark.parametrize(
+    ("doubtful_up_to", "wanted"), [(6, ("malformed", 13)), (7, ("cannot_open", 13)), (8, ("cannot_open", 13))]
+)
+def test_step_13_what_is_not_opened_by_a_key_that_may_be_another_is_sealed_anew(
+    sender: Agency, doubtful_up_to: int, wanted: tuple[str, int]
+) -> None:
+    def refuse(info: bytes, body: bytes) -> bytes:
+        raise CannotOpenError
+
+    verdict = examine(
+        proved(sender, seal()),
+        agency=RECIPIENT,
+        earlier=None,
+        now=NOW,
+        has_epoch_key=lambda _: True,
+        open_with=lambda _: refuse,
+        doubtful_up_to=doubtful_up_to,
+    )
+    assert isinstance(verdict, Refused | Deferred)
+    assert refused_with(verdict) == wanted
+
+
+@pytest.mark.parametrize("doubtful_up_to", [0, 7])
+def test_step_13_what_opens_is_taken_whatever_others_hold_under_that_number(
+    sender: Agency, doubtful_up_to: int
+) -> None:
+    verdict = examine(
+        proved(sender, seal()),
+        agency=RECIPIENT,
+        earlier=None,
+        now=NOW,
+        has_epoch_key=lambda _: True,
+        open_with=lambda _: open_plainly,
+        doubtful_up_to=doubtful_up_to,
+    )
+    assert isinstance(verdict, OpenedMessage)
+
+
 def test_step_14_other_content_under_a_known_message_id_is_final(sender: Agency) -> None:
     verdict = read(opened(sender), earlier_content_sha256=bytes(32))
     assert refused_with(verdict) == ("id_reused", 14)

@@ -48,6 +48,15 @@ def test_a_node_that_was_off_for_a_year_begins_again_now_and_makes_no_key_for_th
     assert plan_publication(plan_publication([], NOW), now) == [(32 + day, now + day * DAY_MS) for day in range(31)]
 
 
+def test_numbers_that_others_may_hold_other_keys_under_cover_nothing() -> None:
+    calendar = plan_publication([], NOW)
+    again = plan_publication(calendar, NOW, 1_031)
+    assert again == [(1_032 + day, NOW + (day - 1) * DAY_MS) for day in range(32)]
+    assert plan_publication([*calendar, *again], NOW, 1_031) == []
+    assert plan_publication([*calendar, *again], NOW + DAY_MS, 1_031) == [(1_064, NOW + 31 * DAY_MS)]
+    assert plan_publication([(7, NOW)], NOW, 7)[0] == (8, NOW - DAY_MS)
+
+
 def test_keys_dated_by_a_clock_that_was_years_ahead_do_not_stop_the_calendar() -> None:
     wrong = [(1, NOW), (2, NOW + 4000 * DAY_MS), (3, NOW + 4001 * DAY_MS)]
     planned = plan_publication(wrong, NOW)

@@ -188,3 +188,30 @@ def test_a_node_whose_pair_was_revoked_hears_it_from_a_peer_and_a_new_anchor_mak
     until(lambda: is_told(bogota, "bka.de", waiting), "what waited for the anchor")
     assert bogota.ok("keys", "status")["root"]["serial"] > 2
     assert "anchor_conflict" not in finding_codes(berlin)
+
+
+def test_what_is_sealed_to_an_epoch_key_that_an_old_copy_lost_is_sealed_again_and_arrives(
+    pair: tuple[Node, Node],
+) -> None:
+    """The copy has drawn another key with the same number meanwhile: that it opens nothing is nobody's fault."""
+    bogota, berlin = pair
+    day = 86_400_000
+    for node in pair:
+        node.stop()
+    copy = keep_copy(bogota)
+    for node in pair:
+        node.start(clock_ms=3 * day)
+    berlin.post("ponal.co", "--wait", "30")
+    bogota.post("bka.de", "--wait", "30")
+    put_back(bogota, copy)
+    berlin.stop()
+    berlin.start(clock_ms=33 * day)
+    sealed = berlin.post("ponal.co")["message_id"]
+
+    bogota.start(clock_ms=33 * day)
+
+    until(lambda: berlin.state(sealed, "ponal.co") != "queued", "an answer")
+    assert berlin.state(sealed, "ponal.co") == "stored"
+    assert sealed in {message["message_id"] for message in bogota.inbox()}
+    later = berlin.post("ponal.co", "--wait", "30")["recipients"][0]
+    assert (later["state"], len(later["receipts"])) == ("stored", 1)
