@@ -183,7 +183,7 @@ class RunningNode:
             audit=states.get(AUDIT_LOG),
         )
         writer.start()
-        ledger = Ledger(self.agency, store, writer, [])
+        self.ledger = ledger = Ledger(self.agency, store, writer, [])
         self.keyring = Keyring(identity, store, writer, clock)
         metrics = Metrics()
         outflow = Outflow(identity, store, ledger, writer)

@@ -1,0 +1,96 @@
+"""What a node does about what a peer says that it holds of the node's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from keys.ids import AgencyId
+from nodes.generations import EPOCH_NUMBERS_LEFT_OUT, MOST_EPOCH_NUMBERS_LOST, Generations
+from nodes.peers import Peer
+from nodes.submitting import CaseNumbers
+from tests.exchange.agencies import NOW
+from tests.nodes.presence import RunningNode, introduce, make_presence
+
+BKA, PONAL = AgencyId("bka.de"), AgencyId("ponal.co")
+
+
+def clock() -> int:
+    return NOW
+
+
+@pytest.fixture
+async def bka() -> AsyncIterator[RunningNode]:
+    """A node with one peer."""
+    bka = await RunningNode.start(await make_presence(BKA, "DE", clock), clock)
+    ponal = await RunningNode.start(await make_presence(PONAL, "CO", clock), clock)
+    await introduce(bka, ponal)
+    yield bka
+    for node in (bka, ponal):
+        await node.stop()
+
+
+def generations_of(node: RunningNode, tmp_path: Path) -> tuple[Generations, Peer]:
+    """Those of a node, and its peer."""
+    peer = node.peers.get(PONAL)
+    assert peer is not None
+    generations = Generations(
+        identity=node.identity,
+        config=node.presence.config,
+        peers=node.peers,
+        writer=node.writer,
+        ledger=node.ledger,
+        keyring=node.keyring,
+        cases=CaseNumbers("DE-BKA", {}),
+        clock=clock,
+        card=tmp_path / "card",
+        known_until=NOW,
+        pair_since=NOW,
+    )
+    return generations, peer
+
+
+async def test_a_node_that_lost_nothing_draws_no_keys_because_a_peer_claims_to_hold_more(
+    bka: RunningNode, tmp_path: Path
+) -> None:
+    generations, peer = generations_of(bka, tmp_path)
+    before = dict(bka.identity.epoch_rows)
+
+    await generations.keys_told(peer, bka.identity.highest_epoch_number + 1)
+
+    assert bka.identity.epoch_rows == before
+    assert bka.identity.epoch_floor == 0
+
+
+@pytest.mark.parametrize("above", [1, MOST_EPOCH_NUMBERS_LOST])
+async def test_a_node_that_lost_history_draws_keys_above_those_that_a_peer_holds_in_later_lives_too(
+    bka: RunningNode, tmp_path: Path, above: int
+) -> None:
+    generations, peer = generations_of(bka, tmp_path)
+    bka.identity.epoch_floor = 1
+    told = bka.identity.highest_epoch_number + above
+
+    await generations.keys_told(peer, told)
+
+    drawn = {number for number in bka.identity.epoch_rows if number > told}
+    assert min(drawn) == told + EPOCH_NUMBERS_LEFT_OUT + 1
+    assert min(bka.identity.epoch_rows[number].use_from for number in drawn) < NOW
+    await bka.stop()
+    again = await RunningNode.start(bka.presence, clock)
+    assert again.identity.epoch_floor == told + EPOCH_NUMBERS_LEFT_OUT
+    assert again.identity.epoch_rows.keys() == bka.identity.epoch_rows.keys()
+    await again.stop()
+
+
+async def test_a_claim_that_no_loss_explains_is_not_heeded(bka: RunningNode, tmp_path: Path) -> None:
+    generations, peer = generations_of(bka, tmp_path)
+    bka.identity.epoch_floor = 1
+    before = dict(bka.identity.epoch_rows)
+
+    for told in (0, bka.identity.highest_epoch_number, bka.identity.highest_epoch_number + MOST_EPOCH_NUMBERS_LOST + 1):
+        await generations.keys_told(peer, told)
+
+    assert bka.identity.epoch_rows == before
+    assert bka.identity.epoch_floor == 1
