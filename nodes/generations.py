@@ -7,6 +7,7 @@ Owns those decisions and the commits that make them durable. What a peer told is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from exchange.entry import LogOpened, encode_entry
 from exchange.errors import ExchangeError
+from exchange.log import EMPTY_ROOT
 from exchange.proof import Proof
 from exchange.statement import AgencyKeys, build_agency_keys
 from keys.anchor import Anchor, GatewayEntry, anchor_to_wire
@@ -81,17 +83,25 @@ class Generations:
         self._card = card
         self._known_until = known_until
         self._pair_since = pair_since
+        # One change at a time: peers tell what they hold while the clock or an operator asks for keys, and an epoch key
+        # whose entry went into the log that ends would be looked for in the next.
+        self._changing = asyncio.Lock()
 
     # --- keys
 
     async def begin(self) -> None:
         """What is due at a start: a profile that says what the configuration says, and keys."""
-        if await self._keyring.publish_profile(self._config, again=self._is_profile_below_base()):
-            self._write_card()
-        await self.keep_keys()
+        async with self._changing:
+            if await self._keyring.publish_profile(self._config, again=self._is_profile_below_base()):
+                self._write_card()
+            await self._keep_keys()
 
     async def keep_keys(self) -> None:
         """Make, change and destroy the keys whose time has come."""
+        async with self._changing:
+            await self._keep_keys()
+
+    async def _keep_keys(self) -> None:
         if await self._keyring.keep(self._pair_since, may_rotate=self._may_rotate()):
             await self._after_key_change()
 
@@ -110,8 +120,9 @@ class Generations:
                 "this is an old copy: peers know a newer key pair of this node; nothing was changed",
                 "with the root at hand: tocsin keys anchor --root F -o CARD",
             )
-        await self._keyring.rotate_node_pair()
-        await self._after_key_change()
+        async with self._changing:
+            await self._keyring.rotate_node_pair()
+            await self._after_key_change()
         self._wake_peers()
 
     def _may_rotate(self) -> bool:
@@ -143,11 +154,20 @@ class Generations:
     async def forked(self, peer: Peer, forked: Forked) -> None:
         """A peer holds a head of ours that our log does not lead to: history was lost, or copied."""
         log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
-        await self._open("rollback", forked.generation, self._learn(forked.keys))
+        async with self._changing:
+            learnt = self._learn(forked.keys)
+            if forked.generation < self._writer.generation and learnt.sign is None:
+                await self._keep(learnt)  # what another peer told meanwhile has opened a later one
+            else:
+                await self._open("rollback", forked.generation, learnt)
 
     async def shown(self, peer: Peer, anchor: Anchor) -> None:
         """A peer holds an anchor under our root. A later one than ours was lost, or signed and never taken here."""
-        identity, writer = self._identity, self._writer
+        async with self._changing:
+            await self._take_shown(peer, anchor)
+
+    async def _take_shown(self, peer: Peer, anchor: Anchor) -> None:
+        identity = self._identity
         known = identity.anchors_shown
         if anchor.body.serial <= known[-1].body.serial:
             return
@@ -162,8 +182,7 @@ class Generations:
         if named is not None and (learnt.sign is not None or not await self._leads_from(named)):
             await self._open("rollback", named.generation, learnt)
             return
-        await writer.commit(Change.of(*learnt.ops))
-        self._take(learnt)
+        await self._keep(learnt)
         self._write_card()
 
     async def keys_told(self, peer: Peer, highest: int) -> None:
@@ -171,16 +190,17 @@ class Generations:
         was lost, and so far only as losses explain it: else a peer could make a node draw keys without end.
         """
         identity = self._identity
-        above = highest - identity.highest_epoch_number
-        if identity.epoch_floor == 0 or not 0 < above <= MOST_EPOCH_NUMBERS_LOST:
-            return
-        if len(identity.published()) > MOST_EPOCH_KEYS:
-            return
-        log.error("epoch_keys.lost", peer=peer.agency, highest=highest)
-        floor = highest + EPOCH_NUMBERS_LEFT_OUT
-        await self._writer.commit(Change.of(epoch_floor_meta(floor)))
-        identity.epoch_floor = floor
-        await self._keyring.publish_epoch_keys()
+        async with self._changing:
+            above = highest - identity.highest_epoch_number
+            if identity.epoch_floor == 0 or not 0 < above <= MOST_EPOCH_NUMBERS_LOST:
+                return
+            if len(identity.published()) > MOST_EPOCH_KEYS:
+                return
+            log.error("epoch_keys.lost", peer=peer.agency, highest=highest)
+            floor = highest + EPOCH_NUMBERS_LEFT_OUT
+            await self._writer.commit(Change.of(epoch_floor_meta(floor)))
+            identity.epoch_floor = floor
+            await self._keyring.publish_epoch_keys()
 
     async def _leads_from(self, named: GatewayEntry) -> bool:
         """Whether the log goes on from the base that an anchor names."""
@@ -217,6 +237,11 @@ class Generations:
         except KeyFileError:
             return None
 
+    async def _keep(self, learnt: _Learnt) -> None:
+        if learnt.ops:
+            await self._writer.commit(Change.of(*learnt.ops))
+            self._take(learnt)
+
     def _take(self, learnt: _Learnt) -> None:
         """What was learnt is durable."""
         identity = self._identity
@@ -234,7 +259,8 @@ class Generations:
                 "the clock is not behind the log: there is nothing to reopen; nothing was changed",
                 "tocsin status shows what is wrong with the log, if anything is",
             )
-        await self._open(reason, self._writer.generation, _Learnt())
+        async with self._changing:
+            await self._open(reason, self._writer.generation, _Learnt())
         self._wake_peers()
 
     async def _open(self, reason: str, above: int, learnt: _Learnt) -> None:
@@ -243,20 +269,21 @@ class Generations:
         sign one size, and of the new one no peer tells what it knows of keys.
         """
         writer, identity = self._writer, self._identity
-        previous, last_head = writer.generation, writer.head
+        previous = writer.generation
         generation = max(previous, above) + 1
-        last_size = writer.durable_size
-        last_root = last_head.root if last_head is not None else identity.anchor.body.gateways[0].base_root
-        old_log = log_name(identity.gateway, previous)
 
         def opened(at: int, salt: bytes) -> bytes:
+            # Called when nothing else is being committed: a post that came before lies in the log that ends here.
+            head = writer.head
+            if head is not None:
+                self._ledger.close(log_name(identity.gateway, previous), head)
             return encode_entry(
                 LogOpened(
                     salt=salt,
                     time=at,
                     previous_generation=previous,
-                    last_size=last_size,
-                    last_root=last_root,
+                    last_size=0 if head is None else head.size,
+                    last_root=EMPTY_ROOT if head is None else head.root,
                     reason=reason,
                 )
             )
@@ -278,8 +305,6 @@ class Generations:
         proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
         identity.recover_since, identity.epoch_floor = since, floor
         self._take(learnt)
-        if last_head is not None:
-            self._ledger.close(old_log, last_head)
         for number, row in enumerate(rows, start=1):
             identity.add_epoch(replace(row, log=proved.placed.log, index=number))
         identity.opened = (*identity.opened, _as_proof(proved))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from exchange.entry import AuditHead, LogOpened, decode_entry, encode_entry
 from keys.ids import AgencyId
 from nodes.generations import EPOCH_NUMBERS_LEFT_OUT, MOST_EPOCH_NUMBERS_LOST, Generations
+from nodes.hello import Forked
 from nodes.peers import Peer
 from nodes.submitting import CaseNumbers
+from nodes.writer import Change, EntryDraft
 from tests.exchange.agencies import NOW
 from tests.nodes.presence import RunningNode, introduce, make_presence
 
@@ -94,3 +98,30 @@ async def test_a_claim_that_no_loss_explains_is_not_heeded(bka: RunningNode, tmp
 
     assert bka.identity.epoch_rows == before
     assert bka.identity.epoch_floor == 1
+
+
+async def test_a_generation_names_the_end_that_the_log_before_it_came_to_whatever_was_posted_meanwhile(
+    bka: RunningNode, tmp_path: Path
+) -> None:
+    generations, peer = generations_of(bka, tmp_path)
+    head = bka.writer.head
+    assert head is not None
+    drafts = [EntryDraft("", _audit_head) for _ in range(3)]
+
+    await asyncio.gather(
+        generations.forked(peer, Forked(1, head, bka.identity.keys)),
+        generations.forked(peer, Forked(1, head, bka.identity.keys)),
+        *(bka.writer.commit(Change(entries=(draft,), ops=lambda _: [])) for draft in drafts),
+    )
+
+    (proof,) = bka.identity.opened
+    opened = decode_entry(proof.entry)
+    assert isinstance(opened, LogOpened)
+    ended = next(state for state in (await bka.store.startup()).logs if state.log == "gw1/1")
+    assert (opened.last_size, opened.last_root) == (ended.size, ended.root)
+    assert (await bka.ledger.prove("gw1/1", [ended.size - 1])).checkpoint.size == ended.size
+    assert all(row.log == "gw1/2" for row in bka.identity.epoch_rows.values())
+
+
+def _audit_head(time: int, salt: bytes) -> bytes:
+    return encode_entry(AuditHead(salt=salt, time=time, size=1, root=bytes(32)))
