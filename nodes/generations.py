@@ -14,19 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exchange.entry import LogOpened, encode_entry
-from exchange.errors import ExchangeError
 from exchange.log import EMPTY_ROOT
 from exchange.proof import Proof
-from exchange.statement import AgencyKeys, build_agency_keys
+from exchange.statement import AgencyKeys
 from keys.anchor import Anchor, GatewayEntry, anchor_to_wire
 from keys.encoding import encode
-from keys.errors import KeyFileError, KeysError
+from keys.errors import KeyFileError
 from keys.signing import NodeKeyPair, NodePublicPair
 from nodes.config import NodeConfig
 from nodes.directory import write_whole
 from nodes.errors import OperationError
 from nodes.hello import Forked
-from nodes.identity import Identity, LostKeys, log_name, pair_label
+from nodes.identity import Identity, LostKeys, log_name, merged_keys, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import epoch_floor_meta, key_change_row, lost_keys_meta, opened_meta, recover_meta
@@ -107,20 +106,20 @@ class Generations:
 
     async def rotate(self) -> None:
         """Raises OperationError where peers know a successor of the pair already, or may know one."""
-        if not self._may_rotate():
-            if not self._identity.needs_anchor:
+        async with self._changing:
+            if self._identity.needs_anchor:
+                raise OperationError(
+                    "wrong_state",
+                    "this is an old copy: peers know a newer key pair of this node; nothing was changed",
+                    "with the root at hand: tocsin keys anchor --root F -o CARD",
+                )
+            if not self._may_rotate():
                 raise OperationError(
                     "wrong_state",
                     "no peer has told yet what it knows of this node's keys: as an old copy it would have two "
                     "successors of one pair; nothing was changed",
                     "tocsin status: try again when a peer is reachable",
                 )
-            raise OperationError(
-                "wrong_state",
-                "this is an old copy: peers know a newer key pair of this node; nothing was changed",
-                "with the root at hand: tocsin keys anchor --root F -o CARD",
-            )
-        async with self._changing:
             await self._keyring.rotate_node_pair()
             await self._after_key_change()
         self._wake_peers()
@@ -171,12 +170,7 @@ class Generations:
         known = identity.anchors_shown
         if anchor.body.serial <= known[-1].body.serial:
             return
-        try:
-            keys = build_agency_keys([*known, anchor], identity.key_changes)
-        except (KeysError, ExchangeError):
-            # Changes that this copy drew itself and that contradict it: what the root signed counts.
-            keys = build_agency_keys([*known, anchor], ())
-        learnt = self._learn(keys)
+        learnt = self._learn(merged_keys([*known, anchor], (), identity.changes_shown, identity.key_changes))
         log.error("anchor.lost", peer=peer.agency, serial=anchor.body.serial)
         named = anchor.body.gateway(identity.gateway)
         if named is not None and (learnt.sign is not None or not await self._leads_from(named)):

@@ -12,9 +12,9 @@ from exchange.checkpoint import Checkpoint, verify_checkpoint
 from exchange.errors import ExchangeError
 from exchange.proof import Proof
 from exchange.round import MAX_HELD_CHANGES, HeldHead, Hello, Known, Numbers, OwnHead
-from exchange.statement import AgencyKeys, build_agency_keys, with_key_changes
-from keys.errors import KeyConflictError, KeysError
-from nodes.identity import Identity
+from exchange.statement import AgencyKeys, build_agency_keys
+from keys.errors import KeysError
+from nodes.identity import Identity, merged_keys
 from nodes.peers import Peer
 
 MAX_GENERATION_JUMP = 1_000
@@ -122,16 +122,8 @@ def judge_held(
 
 def _with_told(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
     """Our keys with what peers showed of them and the changes that this one tells; None if one does not verify."""
-    anchors = identity.anchors_shown
-    shown = identity.lost.changes if identity.lost is not None and identity.needs_anchor else ()
     try:
-        try:
-            if anchors == identity.keys.anchors:
-                return with_key_changes(identity.keys, [*shown, *told])
-            return build_agency_keys(anchors, [*identity.key_changes, *shown, *told])
-        except KeyConflictError:
-            # We are an old copy and have drawn a second successor of a pair that had one: it is the first that counts.
-            return build_agency_keys(anchors, told)
+        return merged_keys(identity.anchors_shown, told, identity.changes_shown, identity.key_changes)
     except (ExchangeError, KeysError):
         return None
 

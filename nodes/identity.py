@@ -6,17 +6,20 @@ as functions that use them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from exchange.card import Card, armour, encode_card, make_card
 from exchange.checkpoint import Checkpoint, sign_checkpoint
 from exchange.entry import KeyChange, Profile, decode_entry, encode_entry
+from exchange.errors import StatementError
 from exchange.log import leaf_hash
 from exchange.proof import Proof
-from exchange.statement import AgencyKeys, build_agency_keys, key_change_body
+from exchange.statement import AgencyKeys, add_key_change, build_agency_keys, key_change_body
 from keys.anchor import Anchor
 from keys.epochs import PublishedKey
+from keys.errors import KeyConflictError
 from keys.ids import AgencyId, GatewayName, Origin
 from keys.keystore import KeyStore
 from keys.safety_code import safety_code
@@ -67,6 +70,22 @@ class LostKeys:
     changes: tuple[Proof, ...]
 
 
+def merged_keys(anchors: Sequence[Anchor], *layers: Iterable[Proof]) -> AgencyKeys:
+    """The keys that these anchors name with key changes from several sources, the most credible first: of the later
+    layers whatever does not contradict those before. What a copy of the node drew itself before it heard of a successor
+    left for nobody, and must not: two successors of one pair convict.
+
+    Raises what build_agency_keys raises for the first layer.
+    """
+    first, *others = layers
+    keys = build_agency_keys(anchors, first)
+    for layer in others:
+        for proof in layer:
+            with suppress(KeyConflictError, StatementError):
+                keys = add_key_change(keys, proof)
+    return keys
+
+
 class Identity:
     """This node's own keys and what it has said about them."""
 
@@ -109,6 +128,11 @@ class Identity:
         shown = {anchor.body.serial: anchor for anchor in (() if self.lost is None else self.lost.anchors)}
         shown.update((anchor.body.serial, anchor) for anchor in self.keys.anchors)
         return tuple(shown[serial] for serial in sorted(shown))
+
+    @property
+    def changes_shown(self) -> tuple[Proof, ...]:
+        """Key changes of ours that peers showed and that count again once an anchor has named another pair."""
+        return self.lost.changes if self.lost is not None and self.needs_anchor else ()
 
     @property
     def anchor(self) -> Anchor:

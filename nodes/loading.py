@@ -6,25 +6,24 @@ Owns that translation. A store that contradicts its keys stops the start: nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
 from exchange.checkpoint import Checkpoint, checkpoint_from_wire
 from exchange.entry import Profile, decode_entry
-from exchange.errors import ExchangeError, StatementError
+from exchange.errors import ExchangeError
 from exchange.log import leaf_hash
 from exchange.proof import Proof, proof_from_wire, proof_to_wire
 from exchange.statement import AgencyKeys, add_key_change, build_agency_keys
 from keys.anchor import Anchor, anchor_from_wire, anchor_to_wire
 from keys.encoding import decode, encode, take_array, take_int
 from keys.epochs import PublishedKey
-from keys.errors import KeyConflictError, KeysError
+from keys.errors import KeysError
 from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
-from nodes.identity import Identity, LostKeys, PublishedProfile, log_name
+from nodes.identity import Identity, LostKeys, PublishedProfile, log_name, merged_keys
 from nodes.losses import lost_posts_meta, stored_lost_posts
 from nodes.peers import Head, Peer, Peers
 from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
@@ -67,7 +66,7 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         lost = startup.meta.get(LOST_KEYS_META)
         told = _lost_keys(lost, agency) if lost else None
         if told is not None and anchors[-1].body.serial > told.serial:
-            changes = _with_lost(anchors, told, changes)
+            changes = merged_keys(anchors, told.changes, changes).changes
         identity = Identity(
             agency=agency,
             anchors=anchors,
@@ -109,17 +108,6 @@ def _lost_keys(data: bytes, agency: AgencyId) -> LostKeys:
         tuple(anchor_from_wire(anchor) for anchor in take_array(anchors)),
         tuple(proof_from_wire(change, agency) for change in take_array(changes)),
     )
-
-
-def _with_lost(anchors: Sequence[Anchor], lost: LostKeys, own: Sequence[Proof]) -> Sequence[Proof]:
-    """Own key changes once an anchor has named a new pair: those that peers showed are ours again. What this copy drew
-    itself beside them before it heard of them left for nobody, and must not: two successors of one pair convict.
-    """
-    keys = build_agency_keys(anchors, lost.changes)
-    for proof in own:
-        with suppress(KeyConflictError, StatementError):
-            keys = add_key_change(keys, proof)
-    return keys.changes
 
 
 def epoch_floor_meta(number: int) -> PutMeta:
