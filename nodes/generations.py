@@ -25,7 +25,7 @@ from nodes.config import NodeConfig
 from nodes.directory import write_whole
 from nodes.errors import OperationError
 from nodes.hello import Forked
-from nodes.identity import Identity, LostKeys, log_name, merged_keys, pair_label
+from nodes.identity import NODE_KEY_LIFE_MS, Identity, LostKeys, log_name, merged_keys, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import epoch_floor_meta, key_change_row, lost_keys_meta, opened_meta, recover_meta
@@ -36,6 +36,7 @@ from nodes.submitting import CaseNumbers
 from nodes.writer import Change, Placed, Proved, Sign, Writer
 
 CLOCK_BEHIND_MS = 60_000
+PAIR_DUE_MARGIN_MS = 86_400_000
 EPOCH_NUMBERS_LEFT_OUT = 1_000  # if the clock is behind: a key a day, no copy is older
 MOST_EPOCH_NUMBER_HEEDED = 2**40
 MOST_EPOCH_KEYS = 512  # peers take 1,024
@@ -123,6 +124,11 @@ class Generations:
             await self._keyring.rotate_node_pair()
             await self._after_key_change()
         self._wake_peers()
+
+    def is_pair_due(self) -> bool:
+        """Whether the pair has been old enough to be changed for a day, and nobody has told what he knows of it."""
+        age = self._clock() - self._pair_since
+        return age >= NODE_KEY_LIFE_MS + PAIR_DUE_MARGIN_MS and not self._identity.needs_anchor
 
     def _may_rotate(self) -> bool:
         """Whether the node pair may be changed, by its age or by an operator. An old copy must not draw a second
