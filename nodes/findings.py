@@ -145,7 +145,7 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
             Finding(
                 "node_pair_due",
                 "warning",
-                "The node key pair is older than 90 days. It is changed when a peer has told what it knows of this node; "
+                "The node key pair is older than 90 days. It is changed when a peer has told what it knows of it; "
                 "none has since the start.",
                 "tocsin doctor AGENCY says why it cannot be reached; the old pair goes on signing until then",
             )
