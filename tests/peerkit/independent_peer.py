@@ -228,9 +228,7 @@ class IndependentPeer(OwnKeys):
         anchor = self._anchor_due()
         if not self.guard_passed:
             return [1, hello, anchor, [], [], [], []]
-        known = max((row[3] for row in other.holds), default=0)
-        changes = self.own_pairs.proofs_of(GATEWAY)[known:][:KEY_CHANGES_PER_ROUND]
-        return [1, hello, anchor, changes, self._groups(), self.results, []]
+        return [1, hello, anchor, self._changes_due(), self._groups(), self.results, []]
 
     def _anchor_due(self) -> list[Any] | None:
         """The other side's own, if it has just offered an older one; else ours, if it holds another (§9.1)."""
@@ -238,6 +236,12 @@ class IndependentPeer(OwnKeys):
             self.hand_back = False
             return self.other.anchor.signed
         return None if self.other.knows[0] in {b"", self.anchor.digest} else self.anchor.signed
+
+    def _changes_due(self) -> list[Any]:
+        """Those at or beyond the newest head that the other side holds (§9.3)."""
+        held = max(((row[1], row[2]) for row in self.other.holds), default=(0, 0))
+        due = [change.proof for change in self.own_pairs.changes_of(GATEWAY) if change.place >= held]
+        return due[:KEY_CHANGES_PER_ROUND]
 
     def _groups(self) -> list[Any]:
         bodies = {sent.index: sent for sent in self.sent.values() if sent.answer is None}

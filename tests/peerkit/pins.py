@@ -114,8 +114,13 @@ class Pairs:
         return next(step.generation for step in reversed(self.steps[gateway]) if step.proof is None)
 
     def covering(self, gateway: str, generation: int, size: int) -> list[bytes]:
-        """The pair that signs this size of this generation (§4, §7 key change)."""
-        covering = [step for step in self.steps[gateway] if step.covers(generation, size)]
+        """The pair that signs this size of this generation (§4, §7 key change). Who knows of nothing before an anchor
+        has no other pair for the size of its base: the card of a ceremony shows its profile under that.
+        """
+        known = self.steps[gateway]
+        covering = [step for step in known if step.covers(generation, size)]
+        if not covering and known[0].place == (generation, size):
+            covering = known[:1]
         pair = covering[-1].pair if covering else None
         if pair is None:
             raise NotProvedError("key_not_valid")

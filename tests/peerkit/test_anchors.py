@@ -70,6 +70,20 @@ def test_a_newer_anchor_of_the_node_is_taken_from_a_round_and_alerts_go_on(
     assert peer.other.pairs.changes_of(GATEWAY)[-1].pair == peer.other.pairs.newest(GATEWAY)
 
 
+def test_the_card_of_a_ceremony_is_read_by_one_who_knows_no_anchor_before_it(node: Node, peer: IndependentPeer) -> None:
+    node.ok("keys", "rotate")
+    receipt_for(peer, node)
+    card = sign_next_anchor(node, node.home)
+    reader = IndependentPeer("policia.ec", "EC")
+    reader.pin(card.read_text(), node.code)
+    assert reader.other.anchor.serial == 2
+    assert reader.other.pairs.newest(GATEWAY) == peer.other.pairs.newest(GATEWAY)
+    node.start()
+    newer = IndependentPeer("policia.ec", "EC")
+    newer.pin((node.directory / "card.tocsin").read_text(), node.code)
+    assert newer.other.pairs.newest(GATEWAY) == peer.other.pairs.newest(GATEWAY)
+
+
 def test_a_called_node_that_does_not_know_its_head_yet_shows_its_newer_anchor_beside_the_hello(
     node: Node, peer: IndependentPeer, heard: list[list[Any]]
 ) -> None:
@@ -137,6 +151,12 @@ def test_a_node_that_lost_the_pair_of_its_anchor_needs_the_root_and_is_followed_
     receipt = receipt_for(peer, node)
     assert peer.other.pairs.check_head(receipt.compact) == peer.other.pairs.newest(GATEWAY)
     assert receipt.compact[1] == 2
+    node.ok("keys", "rotate")  # and it changes its pair as ever
+    receipt_for(peer, node)
+    (lost, change) = peer.other.pairs.changes_of(GATEWAY)
+    assert (lost.generation, change.generation) == (1, 2)
+    assert peer.other.pairs.check_head(receipt_for(peer, node).compact) == change.pair
+    is_proved(node, posted)
 
 
 def test_a_store_from_before_a_ceremony_and_a_key_change_after_it_needs_no_root(
@@ -200,6 +220,24 @@ def test_a_peer_from_before_its_ceremony_is_given_its_anchor_back(
     passes_both_ways(node, peer)
     assert (peer.log.generation, peer.pair.public) == (2, pair)
     assert not finding_codes(node) & {"anchor_conflict", "key_not_valid"}
+
+
+def test_anchors_that_both_sides_lack_travel_one_after_the_other(
+    node: Node, peer: IndependentPeer, heard: list[list[Any]]
+) -> None:
+    first = peer.anchor
+    peer.renew_anchor()
+    receipt_for(peer, node)
+    sign_next_anchor(node, node.home)
+    heard.clear()
+    with peer.lock:  # what the node asks of its own accord waits
+        node.start()
+        peer.forget_anchors(first)
+        for _ in range(2):  # a call that is answered with a hello only is repeated
+            assert peer.call("127.0.0.1", port_of(node))[0] == 200
+        assert (peer.other.anchor.serial, peer.anchor.serial) == (2, 2)
+    assert set(anchors(heard)) == {("bka.de", 2), ("ponal.co", 2)}
+    passes_both_ways(node, peer)
 
 
 # --- epoch keys that were lost ---
