@@ -117,11 +117,11 @@ def test_a_generation_opened_for_the_clock_and_a_key_change_in_it_while_the_peer
     assert peer.call("127.0.0.1", port_of(node))[0] == 200  # the node has heard its head
     with peer.lock:  # and hears nothing more until both are done
         held = peer.other.heads[GATEWAY, 1][0]
+        posted = node.post(peer.agency)["message_id"]
         node.ok("log", "reopen", "--reason", "clock")
         node.ok("keys", "rotate")
         heard.clear()
-    posted = node.post(peer.agency, "--wait", "60")
-    assert posted["recipients"][0]["state"] == "stored"
+    until(lambda: node.state(posted, peer.agency) == "stored", "delivery in the new generation")
     assert [1, 2] in generations(heard)
     (change,) = peer.other.pairs.changes_of(GATEWAY)
     end = peer.other.heads[GATEWAY, 1][0]
