@@ -309,16 +309,19 @@ class Generations:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [self._cases.row(year), recover_meta(since), epoch_floor_meta(floor), *learnt.ops]
+            kept = [recover_meta(since), epoch_floor_meta(floor), *learnt.ops]
+            if lost:
+                kept.append(self._cases.row(today.year))
             return [opened_meta([*identity.opened, _as_proof(proof)]), *kept, *moved]
 
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
-        floor = identity.epoch_floor if reason == "clock" else self._new_epoch_floor()
+        lost = reason != "clock"
+        floor = self._new_epoch_floor() if lost else identity.epoch_floor
         today = datetime.fromtimestamp(self._clock() / 1000, UTC)
-        year = today.year
-        self._cases.leave_out(year, today.timetuple().tm_yday)
+        if lost:
+            self._cases.leave_out(today.year, today.timetuple().tm_yday)
         proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
         identity.recover_since, identity.epoch_floor = since, floor
         self._take(learnt)

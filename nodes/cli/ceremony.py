@@ -68,6 +68,6 @@ def _view_anchor(document: Document, page: Page) -> None:
     else:
         page.line("Send the card to all peers: tocsin peer add CARD")
         page.line(
-            "A revocation that lies in a safe is older than this and ends nothing any more: with the root at hand, sign "
-            "another with --revoke."
+            "A revocation that lies in a safe is older than this and ends nothing any more: while the root is at hand, "
+            "sign another with --revoke."
         )
