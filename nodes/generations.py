@@ -136,9 +136,8 @@ class Generations:
         successor of a pair that has one: first a peer tells what it knows.
         """
         peers = self._peers.trusted()
-        generation = self._writer.generation
-        # Who holds no head of this log knows nothing of it, and is no witness.
-        told = not peers or any(peer.guard_passed and peer.holds_sizes(generation) for peer in peers)
+        # Who holds no head of ours knows nothing of our log, and is no witness.
+        told = not peers or any(peer.guard_passed and any(map(any, peer.holds.values())) for peer in peers)
         return told and not self._identity.needs_anchor
 
     def _is_heard(self) -> bool:
