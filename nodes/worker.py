@@ -204,9 +204,7 @@ class _Question(Generic[_Answer]):
 
 def cores() -> int:
     """On how many this process may run."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _path() -> list[str]:
