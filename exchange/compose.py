@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from exchange.alerts import Completed, Headline
+from exchange.alerts import Headline
 from exchange.envelope import Precedence, SealRequest, seal_message
 from exchange.policy import Addressee, SendBar, send_bar
 from keys.epochs import MESSAGE_LIFETIME_MAX_MS, PublishedKey
 from keys.ids import AgencyId, EnvelopeId, MessageId, parse_uuid
+
+if TYPE_CHECKING:
+    from exchange.alerts import Completed
 
 # A message without an own expiry (note, ack, test, cancel, resolve): long enough for a peer that is away for days,
 # short of the lifetime of epoch keys.
