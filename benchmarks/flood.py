@@ -1,4 +1,5 @@
-"""A flood by one trusted peer while another sends flash alerts: how much later do these arrive? Owns that figure.
+"""Flash alerts beside a flood by another trusted peer, and beside a stream of their own sender: how much later do they
+arrive? Owns these figures.
 
 The flood is the peer written from the protocol alone, on as many lines as it may have. Each hands over the same proved
 envelope as fast as it is answered: every round costs the node a checkpoint's two signatures and a multi-proof.
@@ -20,7 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from benchmarks.load import Local, alert
+from benchmarks.load import Local, alert, stream
 from benchmarks.pair import pair_of_nodes
 from nodes.cli.demonstration.agencies import Agency
 from tests.peerkit.formats import encode
@@ -126,6 +127,19 @@ def measure(count: int) -> tuple[list[float], list[float], float]:
     return quiet, loud, rate
 
 
+def beside_a_stream(alerts: int) -> list[float]:
+    """Latencies of flash alerts, one after the other, while their sender streams so many others to the same peer."""
+    with pair_of_nodes(tapped=False, exchanged=1) as (sender, _):
+        stream(sender, 1_000)  # rounds have grown
+        streaming = threading.Thread(target=stream, args=(sender, alerts))
+        streaming.start()
+        found = []
+        while streaming.is_alive():
+            found += flashes(sender, 1)
+        streaming.join()
+    return found[:-1]  # the stream ended under the last
+
+
 def _wait(signal: Event) -> None:
     if not signal.wait(PATIENCE_S):
         raise RuntimeError("the flood did not come so far: the run is void")
@@ -133,6 +147,11 @@ def _wait(signal: Event) -> None:
 
 if __name__ == "__main__":
     quiet, loud, rate = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
-    for name, values in (("alone", quiet), (f"beside a flood of {rate:.0f} rounds/s", loud)):
+    own = beside_a_stream(10_000)
+    for name, values in (
+        ("alone", quiet),
+        (f"beside a flood of {rate:.0f} rounds/s", loud),
+        (f"beside a stream of its own sender ({len(own)} of them)", own),
+    ):
         p99 = statistics.quantiles(values, n=100)[98]
         print(f"| flash alert {name}, p50 and p99, ms | {statistics.median(values):.1f}, {p99:.1f} | |")

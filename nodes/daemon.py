@@ -463,6 +463,7 @@ class Daemon:
             clock_behind_ms=max(0, self._writer.last_time - now),
             read_only=self._is_read_only(),
             needs_anchor=self._identity.needs_anchor,
+            pair_due=self._generations.is_pair_due(),
             generation=self._writer.generation,
             notice_command=bool(self._config.notice.command),
             contact=self._config.contact,

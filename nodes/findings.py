@@ -56,6 +56,7 @@ class NodeFacts:
     clock_behind_ms: int
     read_only: bool
     needs_anchor: bool
+    pair_due: bool
     generation: int
     notice_command: bool
     contact: str | None
@@ -137,6 +138,16 @@ def own_findings(facts: NodeFacts, now: int) -> list[Finding]:
                 "warning",
                 f"Only {facts.epoch_keys_ahead} epoch keys are published ahead.",
                 "tocsin keys status; they are made daily while the node runs",
+            )
+        )
+    if facts.pair_due:
+        found.append(
+            Finding(
+                "node_pair_due",
+                "warning",
+                "The node key pair is older than 90 days. It is changed when a peer has told what it knows of it; "
+                "none has since the start.",
+                "tocsin doctor AGENCY says why it cannot be reached; the old pair goes on signing until then",
             )
         )
     if not facts.notice_command:

@@ -25,7 +25,7 @@ from nodes.config import NodeConfig
 from nodes.directory import write_whole
 from nodes.errors import OperationError
 from nodes.hello import Forked
-from nodes.identity import Identity, LostKeys, log_name, merged_keys, pair_label
+from nodes.identity import NODE_KEY_LIFE_MS, Identity, LostKeys, log_name, merged_keys, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import epoch_floor_meta, key_change_row, lost_keys_meta, opened_meta, recover_meta
@@ -36,8 +36,9 @@ from nodes.submitting import CaseNumbers
 from nodes.writer import Change, Placed, Proved, Sign, Writer
 
 CLOCK_BEHIND_MS = 60_000
-EPOCH_NUMBERS_LEFT_OUT = 1_000  # a key a day: no copy is older
-MOST_EPOCH_NUMBERS_LOST = 100_000
+PAIR_DUE_MARGIN_MS = 86_400_000
+EPOCH_NUMBERS_LEFT_OUT = 1_000  # if the clock is behind: a key a day, no copy is older
+MOST_EPOCH_NUMBER_HEEDED = 2**40
 MOST_EPOCH_KEYS = 512  # peers take 1,024
 
 log = get_logger("generations")
@@ -124,6 +125,11 @@ class Generations:
             await self._after_key_change()
         self._wake_peers()
 
+    def is_pair_due(self) -> bool:
+        """Whether the pair has been old enough to be changed for a day, and nobody has told what he knows of it."""
+        age = self._clock() - self._pair_since
+        return age >= NODE_KEY_LIFE_MS + PAIR_DUE_MARGIN_MS and not self._identity.needs_anchor
+
     def _may_rotate(self) -> bool:
         """Whether the node pair may be changed, by its age or by an operator. An old copy must not draw a second
         successor of a pair that has one: first a peer tells what it knows.
@@ -181,17 +187,16 @@ class Generations:
 
     async def keys_told(self, peer: Peer, highest: int) -> None:
         """A peer holds an epoch key of ours with a higher number than was ever drawn here. Heeded only after history
-        was lost, and so far only as losses explain it: else a peer could make a node draw keys without end.
+        was lost, and within bounds: else a peer could make a node draw keys without end.
         """
         identity = self._identity
         async with self._changing:
-            above = highest - identity.highest_epoch_number
-            if identity.epoch_floor == 0 or not 0 < above <= MOST_EPOCH_NUMBERS_LOST:
+            if identity.epoch_floor == 0 or not identity.highest_epoch_number < highest <= MOST_EPOCH_NUMBER_HEEDED:
                 return
             if len(identity.published()) > MOST_EPOCH_KEYS:
                 return
             log.error("epoch_keys.lost", peer=peer.agency, highest=highest)
-            floor = highest + EPOCH_NUMBERS_LEFT_OUT
+            floor = self._new_epoch_floor()
             await self._writer.commit(Change.of(epoch_floor_meta(floor)))
             identity.epoch_floor = floor
             await self._keyring.publish_epoch_keys()
@@ -293,9 +298,10 @@ class Generations:
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
-        floor = identity.epoch_floor if reason == "clock" else identity.highest_epoch_number + EPOCH_NUMBERS_LEFT_OUT
-        year = datetime.fromtimestamp(self._clock() / 1000, UTC).year
-        self._cases.leave_out(year)
+        floor = identity.epoch_floor if reason == "clock" else self._new_epoch_floor()
+        today = datetime.fromtimestamp(self._clock() / 1000, UTC)
+        year = today.year
+        self._cases.leave_out(year, today.timetuple().tm_yday)
         proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
         identity.recover_since, identity.epoch_floor = since, floor
         self._take(learnt)
@@ -309,6 +315,15 @@ class Generations:
         self._write_card()
 
     # --- parts
+
+    def _new_epoch_floor(self) -> int:
+        """A number above those of all epoch keys that any life of this node may have drawn. The clock's seconds are: a
+        life draws a key a day. They tell lives that began from one copy apart, which a fixed gap would not.
+        """
+        told = (peer.known.highest_epoch_key for peer in self._peers if peer.known is not None)
+        heeded = [number for number in told if number <= MOST_EPOCH_NUMBER_HEEDED]
+        highest = max(self._identity.highest_epoch_number, *heeded, 0)
+        return max(highest + EPOCH_NUMBERS_LEFT_OUT, self._clock() // 1000)
 
     def _wake_peers(self) -> None:
         for peer in self._peers.trusted():

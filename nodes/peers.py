@@ -27,7 +27,7 @@ from nodes.store.contract import PeerRow
 MAX_GENERATIONS = 32  # of a peer's logs: nobody honest reopens one that often
 MAX_CROSSED = 7
 FIRST_BATCH = 8  # of a line that is not known yet; it doubles with each full round that goes quickly
-MAX_BATCH = 512
+MAX_BATCH = 128  # what is urgent waits for the round that its recipient is taking: a tenth of a second
 QUICK_MS = 2_000
 SLOW_MS = 2 * QUICK_MS
 FEWEST_ENTRIES = 16

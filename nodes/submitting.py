@@ -35,7 +35,7 @@ from nodes.vault import Vault
 from nodes.worker import Worker
 
 MAX_WAIT_S = 3_600.0
-LEFT_OUT = 10_000
+CASES_OF_A_DAY = 2_500  # 366 days of them still have six digits
 # Messages of several callers that share a commit, at most.
 TOGETHER = 64
 LOOKED_AHEAD = 64  # numbers, to show one that is free; the draw itself goes on until it finds one
@@ -61,11 +61,12 @@ class CaseNumbers:
         self._last[year] = self._last.get(year, 0) + 1
         return case_id
 
-    def leave_out(self, year: int) -> None:
+    def leave_out(self, year: int, day: int) -> None:
         """Draw above what lost history may have drawn: an old copy must not put a second child under a number that its
-        peers know.
+        peers know. `day` of the year, from 1, tells lives that begin from one copy apart.
         """
-        self._last[year] = (self._last.get(year, 0) // LEFT_OUT + 1) * LEFT_OUT
+        last = self._last.get(year, 0)
+        self._last[year] = max(day, last // CASES_OF_A_DAY + 1) * CASES_OF_A_DAY
 
     def row(self, year: int) -> PutMeta:
         """What remembers the highest number drawn. Made when a commit is handed in and not when a number is drawn: of

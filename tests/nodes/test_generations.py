@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from exchange.entry import AuditHead, LogOpened, decode_entry, encode_entry
+from exchange.round import Known
 from keys.ids import AgencyId
-from nodes.generations import EPOCH_NUMBERS_LEFT_OUT, MOST_EPOCH_NUMBERS_LOST, Generations
+from nodes.generations import EPOCH_NUMBERS_LEFT_OUT, MOST_EPOCH_NUMBER_HEEDED, Generations
 from nodes.hello import Forked
 from nodes.peers import Peer
 from nodes.submitting import CaseNumbers
@@ -68,22 +69,30 @@ async def test_a_node_that_lost_nothing_draws_no_keys_because_a_peer_claims_to_h
     assert bka.identity.epoch_floor == 0
 
 
-@pytest.mark.parametrize("above", [1, MOST_EPOCH_NUMBERS_LOST])
+@pytest.mark.parametrize(
+    ("told", "floor"),
+    [
+        (40, NOW // 1000),
+        (NOW // 1000, NOW // 1000 + EPOCH_NUMBERS_LEFT_OUT),
+        (MOST_EPOCH_NUMBER_HEEDED, MOST_EPOCH_NUMBER_HEEDED + EPOCH_NUMBERS_LEFT_OUT),
+    ],
+)
 async def test_a_node_that_lost_history_draws_keys_above_those_that_a_peer_holds_in_later_lives_too(
-    bka: RunningNode, tmp_path: Path, above: int
+    bka: RunningNode, tmp_path: Path, told: int, floor: int
 ) -> None:
     generations, peer = generations_of(bka, tmp_path)
     bka.identity.epoch_floor = 1
-    told = bka.identity.highest_epoch_number + above
+    assert peer.known is None
+    peer.known = Known(b"", None, told)
 
     await generations.keys_told(peer, told)
 
     drawn = {number for number in bka.identity.epoch_rows if number > told}
-    assert min(drawn) == told + EPOCH_NUMBERS_LEFT_OUT + 1
+    assert min(drawn) == floor + 1
     assert min(bka.identity.epoch_rows[number].use_from for number in drawn) < NOW
     await bka.stop()
     again = await RunningNode.start(bka.presence, clock)
-    assert again.identity.epoch_floor == told + EPOCH_NUMBERS_LEFT_OUT
+    assert again.identity.epoch_floor == floor
     assert again.identity.epoch_rows.keys() == bka.identity.epoch_rows.keys()
     await again.stop()
 
@@ -93,7 +102,7 @@ async def test_a_claim_that_no_loss_explains_is_not_heeded(bka: RunningNode, tmp
     bka.identity.epoch_floor = 1
     before = dict(bka.identity.epoch_rows)
 
-    for told in (0, bka.identity.highest_epoch_number, bka.identity.highest_epoch_number + MOST_EPOCH_NUMBERS_LOST + 1):
+    for told in (0, bka.identity.highest_epoch_number, MOST_EPOCH_NUMBER_HEEDED + 1):
         await generations.keys_told(peer, told)
 
     assert bka.identity.epoch_rows == before

@@ -284,6 +284,23 @@ def test_a_copy_whose_pair_has_come_of_age_does_not_change_it_before_its_peers_h
     assert bogota.ok("keys", "status")["node"]["changes"] == 0
 
 
+def test_a_pair_that_waits_to_be_changed_until_a_peer_has_spoken_is_a_finding(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    for node in pair:
+        node.stop()
+    late = NODE_KEY_LIFE_MS + 2 * 86_400_000
+
+    bogota.start(clock_ms=late)
+
+    assert "node_pair_due" in finding_codes(bogota)
+    bogota.stop()
+    berlin.start(clock_ms=late)
+    bogota.start(clock_ms=late)
+    until(lambda: bogota.ok("status")["peers"][0]["reachable"], "a word of Berlin's")
+    bogota.ok("keys", "rotate")
+    assert "node_pair_due" not in finding_codes(bogota)
+
+
 def test_what_an_old_copy_lost_is_asked_of_a_peer_too_that_is_reached_after_another_start(
     pair: tuple[Node, Node], make_node: Callable[[str, str], Node]
 ) -> None:
