@@ -147,8 +147,8 @@ def test_a_node_that_drains_finishes_what_lies_at_a_worker_that_hangs(pair: tupl
     everything_arrived_once(bogota, berlin, [*first, *posted])
 
 
-def test_no_worker_outlives_a_node_that_is_killed(pair: tuple[Node, Node]) -> None:
-    bogota, _ = pair
+def test_no_worker_outlives_a_node_that_is_killed_and_no_post_is_lost_or_doubled(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
     idle = worker_of(bogota, 0)
     bogota.kill()
     until(lambda: not is_running(idle), "the worker's end")
@@ -156,9 +156,18 @@ def test_no_worker_outlives_a_node_that_is_killed(pair: tuple[Node, Node]) -> No
     bogota.start()
     busy = worker_of(bogota, 1_000)
     stream = streamed(bogota, 2_000, MANY)
+    until(lambda: bool(stream.answers), "an answer")
     bogota.kill()
     until(lambda: not is_running(busy), "the worker's end")
-    stream.ended()
+    posted = stream.ended().posted()
+
+    bogota.start()
+    again = streamed(bogota, 2_000, MANY).ended()  # whoever lost an answer asks again with the same id
+    assert set(posted) <= set(again.posted())
+    repeated = {answer["document"]["message_id"] for answer in again.answers.values() if answer["document"]["repeated"]}
+    assert set(posted) <= repeated
+    before = [f"00000000-0000-4000-8000-{first + number:012d}" for first in (0, 1_000) for number in range(BATCH)]
+    everything_arrived_once(bogota, berlin, [*before, *again.posted()])
 
 
 def test_a_worker_heeds_no_signal_that_is_meant_for_the_node(pair: tuple[Node, Node]) -> None:
