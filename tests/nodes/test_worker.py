@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 
 import pytest
 
@@ -94,6 +95,17 @@ async def test_the_rest_grows_with_each_failure_and_ends_with_an_answer() -> Non
     await started(worker)
     await worker.ask(b"question", bytes)
     assert worker._rest_s == 0.001
+    await worker.close()
+
+
+async def test_one_that_cannot_be_started_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    worker = Worker(ECHOES, rest_s=3_600)
+    assert not worker.ready()
+    await ended(worker)
+    assert await worker.ask(b"question", bytes) is None
+    assert not worker.ready()
+    assert worker._life is None
     await worker.close()
 
 

@@ -170,6 +170,21 @@ def test_no_worker_outlives_a_node_that_is_killed_and_no_post_is_lost_or_doubled
     everything_arrived_once(bogota, berlin, [*before, *again.posted()])
 
 
+def test_a_node_on_one_core_starts_no_worker(pair: tuple[Node, Node]) -> None:
+    bogota, berlin = pair
+    bogota.stop()
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        bogota.start()
+    finally:
+        os.sched_setaffinity(0, cores)
+    posted = [message for first in (0, 1_000) for message in streamed(bogota, first).ended().posted()]
+    everything_arrived_once(bogota, berlin, posted)
+    bogota.stop()
+    assert [events(bogota, f"worker.{what}") for what in ("started", "ended", "lost")] == [[], [], []]
+
+
 def test_a_worker_heeds_no_signal_that_is_meant_for_the_node(pair: tuple[Node, Node]) -> None:
     bogota, berlin = pair
     pid = worker_of(bogota, 0)
