@@ -83,6 +83,7 @@ class Admitting:
                         if row.envelope_hash == envelope.parsed.envelope_hash:
                             await self._answer_again(peer, row, plan, taken)
                 case Deferred():
+                    taken.wasted += verdict.step == 13  # a key in doubt was tried, as for what is malformed
                     taken.results.append(Result(envelope.parsed.header.envelope_id, verdict.code))
                 case Refused():
                     self._refuse(peer, group, verdict, plan, taken)

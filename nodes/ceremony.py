@@ -25,9 +25,15 @@ from nodes.config import NodeConfig, load_config
 from nodes.daemon import key_file_error, wall_clock
 from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
 from nodes.errors import OperationError
-from nodes.identity import Identity, pair_label
+from nodes.identity import Identity, log_name, pair_label
 from nodes.keyring import PAIR_SINCE_META, Keyring
-from nodes.loading import load_identity, load_own_logs, stored_checkpoint
+from nodes.loading import (
+    HIGHEST_SERIAL_META,
+    highest_serial_meta,
+    load_identity,
+    load_own_logs,
+    stored_checkpoint,
+)
 from nodes.store.contract import AnchorRow, Batch, LogState, PutAnchor, PutMeta
 from nodes.store.sqlite import SqliteStore
 from nodes.store.tiles import TileCache
@@ -36,7 +42,6 @@ from nodes.writer import Writer
 Document = dict[str, object]
 
 SERIALS_LEFT_OUT = 1_000
-MINUTE_MS = 60_000
 
 
 def export_root(directory: str, passphrase: str, output: Path) -> Document:
@@ -100,11 +105,14 @@ async def _sign(
             )
         state = next(state for state in startup.logs if state.open and state.log.startswith(f"{identity.gateway}/"))
         successor = _successor(identity) if identity.needs_anchor and not revoke else None
-        anchor = _anchor(identity, config, root, state, successor, revoke=revoke)
+        signed = int.from_bytes(startup.meta.get(HIGHEST_SERIAL_META, b""), "big")
+        anchor = _anchor(identity, config, root, state, successor, revoke=revoke, signed=signed)
         if not revoke and _says_the_same(anchor, identity.anchor):
             # It was signed before, and its card did not reach a file: the same anchor again, not another serial.
             anchor = identity.anchor
         row = AnchorRow(config.agency, anchor.body.serial, encode(anchor_to_wire(anchor)))
+        # Durable before anybody gets it: the next one must have another serial, also after a revocation for the safe.
+        await store.commit(Batch(ops=[highest_serial_meta(max(signed, anchor.body.serial))]))
         if successor is not None:
             card = await _begin_anew(identity, config, store, row)
         else:
@@ -172,6 +180,7 @@ def _anchor(
     successor: NodePublicPair | None,
     *,
     revoke: bool,
+    signed: int,
 ) -> Anchor:
     now = wall_clock()
     old = identity.anchor.body
@@ -188,7 +197,7 @@ def _anchor(
             old,
             names=config.all_names,
             country=config.country,
-            serial=_serial(identity, now, after_loss=successor is not None),
+            serial=_serial(identity, now, signed),
             issued_at=now,
             expires_at=now + ANCHOR_LIFE_MS,
             gateways=tuple(gateways),
@@ -197,15 +206,16 @@ def _anchor(
     )
 
 
-def _serial(identity: Identity, now: int, *, after_loss: bool) -> int:
+def _serial(identity: Identity, now: int, signed: int) -> int:
     """The next serial. Two anchors of one serial would convict the root, and what an old copy lost may have held
     anchors that no peer has shown: some are left out, and the more the older the copy, so that a second ceremony on the
-    same copy goes above the first.
+    same copy goes above the first. `signed`: the highest that was signed here, of a revocation for the safe perhaps.
     """
     newest = identity.anchors_shown[-1].body
-    if not after_loss:
-        return newest.serial + 1
-    return newest.serial + SERIALS_LEFT_OUT + max(now - newest.issued_at, 0) // MINUTE_MS
+    highest = max(newest.serial, signed)
+    if not identity.needs_anchor:
+        return highest + 1
+    return highest + SERIALS_LEFT_OUT + max(now - newest.issued_at, 0) // 1000
 
 
 def _says_the_same(new: Anchor, old: Anchor) -> bool:
@@ -234,13 +244,18 @@ def _root_file_error(error: KeyFileError, path: Path) -> OperationError:
 async def _card(identity: Identity, anchor: Anchor, store: SqliteStore, state: LogState) -> str:
     """The card under the new anchor: its profile is proved to exactly the head that the anchor makes its base."""
     profile = identity.profile
-    if profile is None or state.checkpoint is None:
+    if profile is None or state.checkpoint is None or _log_of(profile.proof) != state.log:
         raise OperationError("wrong_state", "the card is not made yet", "start the node once: tocsin run")
     entry, index = profile.proof.entry, profile.proof.index
     path = await TileCache(store).run(state.log, lambda tiles: inclusion_path(tiles, state.size, index))
     proof = Proof(entry, index, path, stored_checkpoint(state.checkpoint, identity.agency))
     keys = build_agency_keys([*identity.keys.anchors, anchor], identity.key_changes)
     return armour(encode_card(make_card(keys, proof, identity.opened)))
+
+
+def _log_of(proof: Proof) -> str:
+    origin = proof.checkpoint.origin
+    return log_name(origin.gateway, origin.generation)
 
 
 def _open(layout: Layout, passphrase: str) -> KeyStore:

@@ -234,7 +234,7 @@ class Daemon:
             on_taken=self._on_taken,
             on_fork=self._generations.forked,
             on_shown=self._generations.shown,
-            on_keys_told=self._generations.keys_told,
+            on_heard=self._generations.heard,
             on_anchor=self._on_anchor,
             read_only=self._is_read_only,
             budgets=self._budgets,

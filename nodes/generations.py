@@ -25,7 +25,7 @@ from nodes.config import NodeConfig
 from nodes.directory import write_whole
 from nodes.errors import OperationError
 from nodes.hello import Forked
-from nodes.identity import NODE_KEY_LIFE_MS, Identity, LostKeys, log_name, merged_keys, pair_label
+from nodes.identity import NODE_KEY_LIFE_MS, Identity, LostKeys, log_name, pair_label
 from nodes.keyring import Keyring
 from nodes.ledger import Ledger
 from nodes.loading import epoch_floor_meta, key_change_row, lost_keys_meta, opened_meta, recover_meta
@@ -38,7 +38,7 @@ from nodes.writer import Change, Placed, Proved, Sign, Writer
 CLOCK_BEHIND_MS = 60_000
 PAIR_DUE_MARGIN_MS = 86_400_000
 EPOCH_NUMBERS_LEFT_OUT = 1_000  # if the clock is behind: a key a day, no copy is older
-MOST_EPOCH_NUMBER_HEEDED = 2**40
+EPOCH_NUMBERS_AHEAD = 10**9
 MOST_EPOCH_KEYS = 512  # peers take 1,024
 
 log = get_logger("generations")
@@ -83,6 +83,7 @@ class Generations:
         self._card = card
         self._known_until = known_until
         self._pair_since = pair_since
+        self._card_waits = False
         # One change at a time: peers tell what they hold while the clock or an operator asks for keys, and an epoch key
         # whose entry went into the log that ends would be looked for in the next.
         self._changing = asyncio.Lock()
@@ -135,8 +136,14 @@ class Generations:
         successor of a pair that has one: first a peer tells what it knows.
         """
         peers = self._peers.trusted()
-        heard = not peers or any(peer.guard_passed for peer in peers)
-        return heard and not self._identity.needs_anchor
+        generation = self._writer.generation
+        # Who holds no head of this log knows nothing of it, and is no witness.
+        told = not peers or any(peer.guard_passed and peer.holds_sizes(generation) for peer in peers)
+        return told and not self._identity.needs_anchor
+
+    def _is_heard(self) -> bool:
+        peers = self._peers.trusted()
+        return not peers or any(peer.guard_passed for peer in peers)
 
     async def _after_key_change(self) -> None:
         self._pair_since = self._clock()
@@ -145,14 +152,15 @@ class Generations:
         self._write_card()
 
     def _is_profile_below_base(self) -> bool:
-        """After a new anchor the profile is logged again, so that cards prove it under the pair that the anchor
-        names.
+        """After a new anchor the profile is logged again, so that cards prove it under the pair that the anchor names;
+        and in a new generation, if the process died before that was done.
         """
         profile, gateway = self._identity.profile, self._identity.anchor.body.gateway(self._identity.gateway)
         if profile is None or gateway is None:
             return False
         head = profile.proof.checkpoint
-        return (head.origin.generation, head.size) <= (gateway.generation, gateway.base_size)
+        below = (head.origin.generation, head.size) <= (gateway.generation, gateway.base_size)
+        return below or head.origin.generation < self._writer.generation
 
     # --- generations
 
@@ -160,23 +168,25 @@ class Generations:
         """A peer holds a head of ours that our log does not lead to: history was lost, or copied."""
         log.error("log.forked", peer=peer.agency, size=forked.checkpoint.size, generation=forked.generation)
         async with self._changing:
-            learnt = self._learn(forked.keys)
+            learnt = self._learn(self._identity.keys_with(forked.told))  # of now: another peer may have told meanwhile
             if forked.generation < self._writer.generation and learnt.sign is None:
                 await self._keep(learnt)  # what another peer told meanwhile has opened a later one
             else:
                 await self._open("rollback", forked.generation, learnt)
 
-    async def shown(self, peer: Peer, anchor: Anchor) -> None:
-        """A peer holds an anchor under our root. A later one than ours was lost, or signed and never taken here."""
+    async def shown(self, peer: Peer, anchor: Anchor) -> bool:
+        """A peer holds an anchor under our root. A later one than ours was lost, or signed and never taken here; of an
+        earlier one nothing comes: False.
+        """
         async with self._changing:
+            if anchor.body.serial <= self._identity.anchors_shown[-1].body.serial:
+                return False
             await self._take_shown(peer, anchor)
+            return True
 
     async def _take_shown(self, peer: Peer, anchor: Anchor) -> None:
         identity = self._identity
-        known = identity.anchors_shown
-        if anchor.body.serial <= known[-1].body.serial:
-            return
-        learnt = self._learn(merged_keys([*known, anchor], (), identity.changes_shown, identity.key_changes))
+        learnt = self._learn(identity.keys_with((), anchor))
         log.error("anchor.lost", peer=peer.agency, serial=anchor.body.serial)
         named = anchor.body.gateway(identity.gateway)
         if named is not None and (learnt.sign is not None or not await self._leads_from(named)):
@@ -185,13 +195,20 @@ class Generations:
         await self._keep(learnt)
         self._write_card()
 
-    async def keys_told(self, peer: Peer, highest: int) -> None:
+    async def heard(self, peer: Peer, highest_epoch_key: int) -> None:
+        """A peer has told which head of ours it holds, and it is one of this log."""
+        if self._card_waits:
+            self._write_card()
+        if highest_epoch_key > self._identity.highest_epoch_number:
+            await self._keys_told(peer, highest_epoch_key)
+
+    async def _keys_told(self, peer: Peer, highest: int) -> None:
         """A peer holds an epoch key of ours with a higher number than was ever drawn here. Heeded only after history
         was lost, and within bounds: else a peer could make a node draw keys without end.
         """
         identity = self._identity
         async with self._changing:
-            if identity.epoch_floor == 0 or not identity.highest_epoch_number < highest <= MOST_EPOCH_NUMBER_HEEDED:
+            if identity.epoch_floor == 0 or not identity.highest_epoch_number < highest <= self._heeded_up_to():
                 return
             if len(identity.published()) > MOST_EPOCH_KEYS:
                 return
@@ -292,16 +309,19 @@ class Generations:
 
         def ops(proof: Proved, placed: tuple[Placed, ...]) -> list[Op]:
             moved = [PutEpochKey(replace(row, log=p.log, index=p.index)) for row, p in zip(rows, placed, strict=True)]
-            kept = [self._cases.row(year), recover_meta(since), epoch_floor_meta(floor), *learnt.ops]
+            kept = [recover_meta(since), epoch_floor_meta(floor), *learnt.ops]
+            if lost:
+                kept.append(self._cases.row(today.year))
             return [opened_meta([*identity.opened, _as_proof(proof)]), *kept, *moved]
 
         # What was said since this process started is known here; what the lost history held is with the peers. Each
         # generation asks for a time of its own: a peer heeds each value once.
         since = max(self._known_until - generation, 0)
-        floor = identity.epoch_floor if reason == "clock" else self._new_epoch_floor()
+        lost = reason != "clock"
+        floor = self._new_epoch_floor() if lost else identity.epoch_floor
         today = datetime.fromtimestamp(self._clock() / 1000, UTC)
-        year = today.year
-        self._cases.leave_out(year, today.timetuple().tm_yday)
+        if lost:
+            self._cases.leave_out(today.year, today.timetuple().tm_yday)
         proved = await writer.open_generation(generation, opened, again, ops, learnt.sign)
         identity.recover_since, identity.epoch_floor = since, floor
         self._take(learnt)
@@ -321,15 +341,27 @@ class Generations:
         life draws a key a day. They tell lives that began from one copy apart, which a fixed gap would not.
         """
         told = (peer.known.highest_epoch_key for peer in self._peers if peer.known is not None)
-        heeded = [number for number in told if number <= MOST_EPOCH_NUMBER_HEEDED]
+        heeded = [number for number in told if number <= self._heeded_up_to()]
         highest = max(self._identity.highest_epoch_number, *heeded, 0)
         return max(highest + EPOCH_NUMBERS_LEFT_OUT, self._clock() // 1000)
+
+    def _heeded_up_to(self) -> int:
+        """Numbers above are lies. It moves with the clock: what a lie made this node draw is below it soon, and heeded
+        after the next loss.
+        """
+        return self._clock() // 1000 + EPOCH_NUMBERS_AHEAD
 
     def _wake_peers(self) -> None:
         for peer in self._peers.trusted():
             peer.wake.set()
 
     def _write_card(self) -> None:
+        """Not before a peer has told what it holds: an old copy's card would show a second history to whoever is handed
+        it (DESIGN 4).
+        """
+        self._card_waits = not self._is_heard()
+        if self._card_waits:
+            return
         text = self._identity.card_text()
         if text is not None:
             write_whole(self._card, text.encode())

@@ -14,7 +14,7 @@ from exchange.proof import Proof
 from exchange.round import MAX_HELD_CHANGES, HeldHead, Hello, Known, Numbers, OwnHead
 from exchange.statement import AgencyKeys, build_agency_keys
 from keys.errors import KeysError
-from nodes.identity import Identity, merged_keys
+from nodes.identity import Identity
 from nodes.peers import Peer
 
 MAX_GENERATION_JUMP = 1_000
@@ -38,7 +38,7 @@ class Forked:
 
     generation: int
     checkpoint: Checkpoint
-    keys: AgencyKeys  # our own as the peer can prove them; may hold a pair we do not have, but none that is over
+    told: tuple[Proof, ...] = ()  # key changes of ours that lead to it; none if its pair is over
 
 
 def our_hello(identity: Identity, peer: Peer, *, now: int, generation: int, size: int) -> Hello:
@@ -96,7 +96,7 @@ def judge_held(
     newest = max((held.generation for held in ours), default=0)
     if newest < generation:
         return Passed()
-    if newest > generation + MAX_GENERATION_JUMP:
+    if newest >= generation + MAX_GENERATION_JUMP:  # peers must be able to take the one above it
         return NotTold()
     newest_heads = [held for held in ours if held.generation == newest]
     if any(held.checkpoint is None for held in newest_heads):
@@ -110,28 +110,28 @@ def judge_held(
         if held.checkpoint is None:
             return NotTold()
         if present is not None and _is_ours(held.checkpoint, present):
-            keys = present
-        elif former is not None and _is_ours(held.checkpoint, former):
-            keys = identity.keys  # its pair is over: what counts from now on is what our newest anchor names
+            told = changes
+        elif former is not None and newest <= _named(identity) and _is_ours(held.checkpoint, former):
+            told = ()  # its pair is over: what counts from now on is what our newest anchor names
         else:
             return NotTold(unproved=True)
         if newest > generation or held.size > size or roots[held.size] != held.checkpoint.root:
-            return Forked(newest, held.checkpoint, keys)
+            return Forked(newest, held.checkpoint, told)
     return Passed()
 
 
 def _with_told(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
-    """Our keys with what peers showed of them and the changes that this one tells; None if one does not verify."""
+    """Our keys with what peers showed of them and the changes that this one tells."""
     try:
-        return merged_keys(identity.anchors_shown, told, identity.changes_shown, identity.key_changes)
+        return identity.keys_with(told)
     except (ExchangeError, KeysError):
         return None
 
 
 def _before_the_loss(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | None:
     """Our keys as they were before the anchor that helped this node after a loss. A peer may hold a head of another
-    lost life, in the very generation that the anchor names: only a node that knows of a loss looks there, since after a
-    theft it is the thief who signs with the pair before.
+    lost life, in the very generation that the anchor names. Only a node that knows of a loss looks there, and no
+    higher, since after a theft it is the thief who signs with the pair before.
     """
     lost = identity.lost
     if lost is None or identity.needs_anchor:
@@ -140,6 +140,12 @@ def _before_the_loss(identity: Identity, told: Sequence[Proof]) -> AgencyKeys | 
         return build_agency_keys([one for one in identity.keys.anchors if one.body.serial <= lost.serial], told)
     except (ExchangeError, KeysError):
         return None
+
+
+def _named(identity: Identity) -> int:
+    """The generation that our newest anchor names."""
+    entry = identity.anchor.body.gateway(identity.gateway)
+    return 0 if entry is None else entry.generation
 
 
 def _is_ours(checkpoint: Checkpoint, keys: AgencyKeys) -> bool:

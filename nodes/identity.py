@@ -86,6 +86,11 @@ def merged_keys(anchors: Sequence[Anchor], *layers: Iterable[Proof]) -> AgencyKe
     return keys
 
 
+def changes_below(changes: Iterable[Proof], head: tuple[int, int]) -> list[Proof]:
+    """Those key changes that lie below a head, given as (generation, size)."""
+    return [change for change in changes if (change.checkpoint.origin.generation, change.checkpoint.size) < head]
+
+
 class Identity:
     """This node's own keys and what it has said about them."""
 
@@ -108,6 +113,8 @@ class Identity:
         self.profile: PublishedProfile | None = None
         self.opened: tuple[Proof, ...] = ()
         self.lost: LostKeys | None = None
+        # (generation, size) of a head that some peer holds: our key changes below it stand, whatever anybody tells.
+        self.confirmed: tuple[int, int] = (0, 0)
         # History was lost: numbers of epoch keys up to here may be those of other keys that peers hold (PROTOCOL §9.1).
         self.epoch_floor = 0
         # We lost history: peers are asked to send again what they issued since then, in this process and later ones.
@@ -133,6 +140,13 @@ class Identity:
     def changes_shown(self) -> tuple[Proof, ...]:
         """Key changes of ours that peers showed and that count again once an anchor has named another pair."""
         return self.lost.changes if self.lost is not None and self.needs_anchor else ()
+
+    def keys_with(self, told: Iterable[Proof], *anchors: Anchor) -> AgencyKeys:
+        """Our keys with changes that a peer tells, and with further anchors. What a peer is known to hold comes first:
+        a thief of a retired pair can tell another successor of it. Raises what merged_keys raises.
+        """
+        firm = changes_below(self.key_changes, self.confirmed)
+        return merged_keys([*self.anchors_shown, *anchors], firm, told, self.changes_shown, self.key_changes)
 
     @property
     def anchor(self) -> Anchor:

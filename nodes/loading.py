@@ -23,7 +23,7 @@ from keys.ids import AgencyId, GatewayName
 from keys.keystore import KeyStore
 from keys.signing import RootPublicPair
 from nodes.errors import StoreCorruptError
-from nodes.identity import Identity, LostKeys, PublishedProfile, log_name, merged_keys
+from nodes.identity import Identity, LostKeys, PublishedProfile, changes_below, log_name, merged_keys
 from nodes.losses import lost_posts_meta, stored_lost_posts
 from nodes.peers import Head, Peer, Peers
 from nodes.store.contract import KeyChangeRow, MoveKeys, Op, PeerHeadRow, PeerRow, PutMeta, Startup, Store
@@ -35,6 +35,8 @@ OPENED_META = "own/opened"
 LOST_KEYS_META = "own/lost_keys"
 RECOVER_META = "own/recover_since"
 EPOCH_FLOOR_META = "own/epoch_floor"
+CONFIRMED_META = "own/confirmed"
+HIGHEST_SERIAL_META = "own/highest_serial"
 
 
 def proof_bytes(proof: Proof) -> bytes:
@@ -65,8 +67,9 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
         changes: Sequence[Proof] = _changes(agency, agency, startup.key_changes)
         lost = startup.meta.get(LOST_KEYS_META)
         told = _lost_keys(lost, agency) if lost else None
+        confirmed = _confirmed(startup.meta.get(CONFIRMED_META))
         if told is not None and anchors[-1].body.serial > told.serial:
-            changes = merged_keys(anchors, told.changes, changes).changes
+            changes = merged_keys(anchors, changes_below(changes, confirmed), told.changes, changes).changes
         identity = Identity(
             agency=agency,
             anchors=anchors,
@@ -79,6 +82,7 @@ def load_identity(agency: AgencyId, startup: Startup, keystore: KeyStore) -> Ide
             identity.profile = PublishedProfile.of(stored_proof(profile, agency))
         identity.opened = tuple(_opened(startup, OPENED_META, agency))
         identity.lost = told
+        identity.confirmed = confirmed
         identity.epoch_floor = int.from_bytes(startup.meta.get(EPOCH_FLOOR_META, b""), "big")
         since = startup.meta.get(RECOVER_META)
         identity.recover_since = None if since is None else int.from_bytes(since, "big")
@@ -113,6 +117,23 @@ def _lost_keys(data: bytes, agency: AgencyId) -> LostKeys:
 def epoch_floor_meta(number: int) -> PutMeta:
     """The row that keeps up to which number an epoch key here may be another than the one that peers hold."""
     return PutMeta(EPOCH_FLOOR_META, number.to_bytes(8, "big"))
+
+
+def confirmed_meta(head: tuple[int, int]) -> PutMeta:
+    """The row that keeps up to which head, (generation, size), a peer is known to hold the own log."""
+    return PutMeta(CONFIRMED_META, encode(list(head)))
+
+
+def _confirmed(data: bytes | None) -> tuple[int, int]:
+    if not data:
+        return 0, 0
+    generation, size = take_array(decode(data, max_bytes=64), length=2)
+    return take_int(generation), take_int(size)
+
+
+def highest_serial_meta(serial: int) -> PutMeta:
+    """The row that keeps the highest serial that the root ever signed here, a revocation's too."""
+    return PutMeta(HIGHEST_SERIAL_META, serial.to_bytes(8, "big"))
 
 
 def recover_meta(since: int) -> PutMeta:

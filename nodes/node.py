@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from exchange.envelope import Precedence
+from exchange.envelope import Precedence, decode_header
 from exchange.errors import ExchangeError, ReasonClass, RefusalCode, RefusalError, classify
 from exchange.retry import next_attempt
 from exchange.round import Group, Hello, Result, Round, decode_round, encode_round
@@ -25,11 +25,11 @@ from keys.trust import AnchorVerdict, Trust, judge_anchor
 from nodes import prices
 from nodes.budgets import Budgets, Measure
 from nodes.hello import Forked, NotTold, Passed, judge_held, our_hello
-from nodes.identity import Identity, log_name
+from nodes.identity import Identity, changes_below, log_name
 from nodes.intake import Intake
 from nodes.intake_plan import Taken
 from nodes.ledger import Ledger
-from nodes.loading import conflict_meta, key_change_row
+from nodes.loading import confirmed_meta, conflict_meta, key_change_row
 from nodes.losses import with_numbers
 from nodes.metrics import Metrics
 from nodes.outflow import LEASE_MS, Item, Outflow
@@ -112,8 +112,8 @@ class Node:
         chance: Callable[[], float],
         on_taken: Callable[[Taken], None],
         on_fork: Callable[[Peer, Forked], Awaitable[None]],
-        on_shown: Callable[[Peer, Anchor], Awaitable[None]],
-        on_keys_told: Callable[[Peer, int], Awaitable[None]],
+        on_shown: Callable[[Peer, Anchor], Awaitable[bool]],
+        on_heard: Callable[[Peer, int], Awaitable[None]],
         on_anchor: Callable[[], None],
         read_only: Callable[[], bool],
         budgets: Budgets,
@@ -132,7 +132,7 @@ class Node:
         self._on_taken = on_taken
         self._on_fork = on_fork
         self._on_shown = on_shown
-        self._on_keys_told = on_keys_told
+        self._on_heard = on_heard
         self._on_anchor = on_anchor
         self._read_only = read_only
         self._budgets = budgets
@@ -385,6 +385,7 @@ class Node:
         again = await self._recover(peer, hello.recover_since)
         ops.extend(again)
         await self._guard(peer, spoken)
+        ops.extend(self._confirm(peer))
         ops.extend(self._hear_losses(peer, hello))
         released = peer.line.next_attempt_at > now or peer.line.failures > 0
         if released:
@@ -434,7 +435,8 @@ class Node:
         try:
             offered = anchor_from_wire(spoken.anchor)
             if offered.body.agency == self._identity.agency and offered.body.root == self._identity.anchor.body.root:
-                await self._on_shown(peer, offered)
+                if not await self._on_shown(peer, offered):
+                    self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
                 return []
             if len(peer.keys.anchors) >= MAX_ANCHORS_OF_A_PEER:
                 return []
@@ -471,6 +473,18 @@ class Node:
             ops.append(PutKeyChange(key_change_row(peer.agency, proof)))
         return ops
 
+    def _confirm(self, peer: Peer) -> list[Op]:
+        """Remember once that a peer holds a head beyond a key change of ours: no other successor counts then."""
+        if not peer.guard_passed:
+            return []
+        identity, generation = self._identity, self._writer.generation
+        head = (generation, max(peer.holds_sizes(generation), default=0))
+        changes = identity.key_changes
+        if len(changes_below(changes, head)) <= len(changes_below(changes, identity.confirmed)):
+            return []
+        identity.confirmed = head
+        return [confirmed_meta(head)]
+
     async def _guard(self, peer: Peer, spoken: Round) -> None:
         if peer.guard_passed:
             return
@@ -485,8 +499,7 @@ class Node:
             self._budgets.charge(peer.agency, Measure.WORK, prices.WASTE)
         if peer.guard_passed:
             peer.unsound = await self._unsound(spoken)
-            if spoken.hello.known.highest_epoch_key > self._identity.highest_epoch_number:
-                await self._on_keys_told(peer, spoken.hello.known.highest_epoch_key)
+            await self._on_heard(peer, spoken.hello.known.highest_epoch_key)
 
     async def _unsound(self, spoken: Round) -> frozenset[int]:
         """Generations that have ended and that do not lead to a head that the peer tells of them."""
@@ -536,7 +549,8 @@ class Node:
             row = rows.get((item.recipient.message_id, peer.agency))
             if row is None or row.state is not MachineState.QUEUED or row.envelope_id != item.outbound.envelope_id:
                 continue
-            if classify(code) is ReasonClass.RESEAL and row.reseals < MAX_RESEALS:
+            again = classify(code) is ReasonClass.RESEAL and row.reseals < MAX_RESEALS
+            if again and self._has_other_key(peer, item):
                 reseal.append(row)
                 continue
             attempts = row.attempts + 1
@@ -555,6 +569,11 @@ class Node:
         for row in reseal:
             await self._posting.new_envelope(row, reseal=True)
         return bool(ops)
+
+    def _has_other_key(self, peer: Peer, item: Item) -> bool:
+        """Whether there is another key to seal to than the one that did not do: to that one again would be in vain."""
+        key = peer.usable_key(self._clock())
+        return key is not None and key.number != decode_header(item.outbound.header).epoch_number
 
     def _peer_now(self, peer: Peer) -> int:
         return self._clock() + (peer.row.clock_skew_ms or 0)

@@ -93,13 +93,15 @@ class Outflow:
         positions = {
             (row.log, row.index)
             for row in self._identity.epoch_rows.values()
-            if row.number > known.highest_epoch_key and row.destroyed_at is None
+            if row.number > known.highest_epoch_key and row.destroyed_at is None and self._ledger.is_open(row.log)
         }
         positions |= self._generation_ends(peer)
         profile = self._identity.profile
         if profile is not None and profile.leaf != known.profile_hash:
             origin = profile.proof.checkpoint.origin
-            positions.add((log_name(origin.gateway, origin.generation), profile.proof.index))
+            log = log_name(origin.gateway, origin.generation)
+            if self._ledger.is_open(log):  # of a closed log no head leaves but its end: see _generation_ends
+                positions.add((log, profile.proof.index))
         return positions
 
     def _generation_ends(self, peer: Peer) -> set[tuple[str, int]]:

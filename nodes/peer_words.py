@@ -55,10 +55,12 @@ class PeerWords:
         """
         checkpoint = group.checkpoint
         gateway, generation = checkpoint.origin.gateway, checkpoint.origin.generation
-        newest = max((head.generation for head in peer.heads.values() if head.gateway == gateway), default=generation)
-        if generation > newest + MAX_GENERATION_JUMP:
-            raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
         history = peer.keys.history
+        newest = max((head.generation for head in peer.heads.values() if head.gateway == gateway), default=generation)
+        named = history.base(gateway)
+        highest = newest if named is None else max(newest, named.generation)  # the root may have gone up with it
+        if generation > highest + MAX_GENERATION_JUMP:
+            raise StatementError(StatementProblem.KEY_NOT_VALID, 6)
         retired = not history.is_current(gateway, generation, history.pair_for(gateway, generation, checkpoint.size))
         if retired and generation >= newest and not any(group.attachments):
             plan.ends.append((group, named_ends(statements)))

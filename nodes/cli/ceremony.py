@@ -67,3 +67,7 @@ def _view_anchor(document: Document, page: Page) -> None:
         page.line("This is a REVOCATION: keep it off line; given to peers, the gateway speaks no more.")
     else:
         page.line("Send the card to all peers: tocsin peer add CARD")
+        page.line(
+            "A revocation that lies in a safe is older than this and ends nothing any more: while the root is at hand, "
+            "sign another with --revoke."
+        )

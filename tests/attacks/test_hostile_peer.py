@@ -68,6 +68,7 @@ class _OurKeys:
     """The part of an identity that the intake asks for; bodies are sealed by seal_plainly."""
 
     agency: AgencyId = US
+    epoch_floor: int = 0
 
     def has_epoch_key(self, number: int) -> bool:
         return number == 1

@@ -61,16 +61,16 @@ def test_a_thousand_epoch_keys_fill_no_memory(line: HostileLine) -> None:
 def _anchor_of_the_node(line: HostileLine, name: str) -> list[Any]:
     """The node's own anchor, as a peer would hand it back to one that lost it (PROTOCOL §9.1)."""
     peer = line.peer
-    body, *signatures = peer.other.anchor
+    body, *signatures = peer.other.anchor.signed
     fields = decode(body)
     if name == "as it is":
         return [body, *signatures]
     fields[4] += 1
     if name == "under another root":
         label = b"tocsin anchor v1"
-        fields[5:7] = bytes(peer.root_ed.verify_key), peer.root_ml.public_key().public_bytes_raw()
+        fields[5:7] = peer.root.public
         signed = label + b"\x00" + encode(fields)
-        signatures = [peer.root_ed.sign(signed).signature, peer.root_ml.sign(signed, label)]
+        signatures = [peer.root.ed25519.sign(signed).signature, peer.root.mldsa65.sign(signed, label)]
     return [encode(fields), *signatures]
 
 

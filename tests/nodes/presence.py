@@ -205,7 +205,7 @@ class RunningNode:
             on_taken=lambda _: None,
             on_fork=self._on_fork,
             on_shown=self._on_shown,
-            on_keys_told=self._on_keys_told,
+            on_heard=self._on_heard,
             on_anchor=lambda: None,
             read_only=lambda: False,
             budgets=Budgets(Rates(), metrics),
@@ -269,10 +269,11 @@ class RunningNode:
     async def _on_fork(self, peer: Peer, forked: Forked) -> None:
         raise AssertionError(f"{peer.agency} holds a head of {self.agency} that is not of its log: nobody lost history")
 
-    async def _on_keys_told(self, peer: Peer, highest: int) -> None:
-        raise AssertionError(f"{peer.agency} holds epoch key {highest} of {self.agency}: nobody lost history")
+    async def _on_heard(self, peer: Peer, highest_epoch_key: int) -> None:
+        if highest_epoch_key > self.identity.highest_epoch_number:
+            raise AssertionError(f"{peer.agency} holds epoch key {highest_epoch_key}: nobody lost history")
 
-    async def _on_shown(self, peer: Peer, anchor: Anchor) -> None:
+    async def _on_shown(self, peer: Peer, anchor: Anchor) -> bool:
         raise AssertionError(f"{peer.agency} holds an anchor of {self.agency} that is not here: nobody lost history")
 
 

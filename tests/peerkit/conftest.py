@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.peerkit.formats import decode
 from tests.peerkit.independent_peer import IndependentPeer
+from tests.peerkit.line import ROUND_CAP
 from tests.peerkit.meeting import introduce_to
 from tests.processes import Children
 from tests.system.agencies import Node
@@ -31,3 +34,31 @@ def peer(node: Node) -> Iterator[IndependentPeer]:
         peer.found_log([f"https://127.0.0.1:{port}"])
         introduce_to(node, peer)
         yield peer
+
+
+@pytest.fixture
+def heard(peer: IndependentPeer, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """Every half of a round that the node says from here on."""
+    rounds: list[list[Any]] = []
+    absorb = peer.absorb
+
+    def listen(blob: bytes) -> None:
+        rounds.append(decode(blob, ROUND_CAP))
+        absorb(blob)
+
+    monkeypatch.setattr(peer, "absorb", listen)
+    return rounds
+
+
+@pytest.fixture
+def said(peer: IndependentPeer, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """Every half of a round that the peer says from here on."""
+    rounds: list[list[Any]] = []
+    speak = peer.speak
+
+    def note() -> list[Any]:
+        rounds.append(speak())
+        return rounds[-1]
+
+    monkeypatch.setattr(peer, "speak", note)
+    return rounds

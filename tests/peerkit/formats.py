@@ -17,6 +17,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 ISSUED, RECEIPT, REFUSED, EPOCH_KEY, KEY_CHANGE, PROFILE, LOG_OPENED, KEY_DESTROYED = 1, 3, 4, 5, 6, 7, 8, 9
+AUDIT_HEAD = 10
 SAFETY_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ARMOUR = re.compile(r"-----BEGIN TOCSIN CARD-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END TOCSIN CARD-----")
 KEY_CHANGE_LABEL = b"tocsin key change v1"

@@ -8,17 +8,15 @@ import os
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA65PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
-from nacl.signing import SigningKey
 
-from tests.peerkit.certificates import make_tls
+from tests.peerkit.anchors import Anchor
 from tests.peerkit.envelopes import envelope_hash, seal, unseal
 from tests.peerkit.formats import (
     EPOCH_KEY,
@@ -33,13 +31,12 @@ from tests.peerkit.formats import (
     encode,
     need,
     now_ms,
-    safety_code,
-    sha256,
 )
 from tests.peerkit.line import ROUND_CAP, post, serving, tls_context
+from tests.peerkit.own_keys import OwnKeys
 from tests.peerkit.own_log import GATEWAY, NodePair, OwnLog
-from tests.peerkit.pins import Other, Pairs, Statement
-from tests.peerkit.tree import check_multiproof, leaf_hash, make_consistency, make_multiproof
+from tests.peerkit.pins import Other, Pairs, Statement, ends_named
+from tests.peerkit.tree import leaf_hash, make_consistency, make_multiproof
 
 LIMITS = [ROUND_CAP, 1000]
 MARKINGS = ["H0", "TLP:CLEAR", "TLP:GREEN", "TLP:AMBER"]
@@ -71,16 +68,13 @@ class Got:
     receipt_index: int
 
 
-class IndependentPeer:
+class IndependentPeer(OwnKeys):
     """An agency of its own: keys, log, card, and rounds with one other agency, as a caller or called."""
 
     def __init__(self, agency: str, country: str) -> None:
-        self.agency, self.country = agency, country
-        self.root_ed, self.root_ml = SigningKey.generate(), MLDSA65PrivateKey.generate()
-        self.pair = NodePair()
+        super().__init__(agency, country)
         self.kem, self.x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
         self.epoch_key = MLKEM768X25519PrivateKey(self.kem, self.x25519)
-        self.tls_key, self.tls_chain, self.tls_root = make_tls(agency)
         self.log = OwnLog(agency)
         self.closed: list[tuple[OwnLog, str]] = []  # with what the next was opened for
         self.profile_index = self.key_index = 0
@@ -92,8 +86,6 @@ class IndependentPeer:
         self.numbers = 0
         self.lock = threading.RLock()
         self.arrived = threading.Condition(self.lock)
-        self.anchor = self._make_anchor()
-        self.own_pairs = Pairs.of_anchor(decode(self.anchor[0]))
         self.recover_since: int | None = None
         self._other: Other | None = None
         self._begin()
@@ -101,18 +93,23 @@ class IndependentPeer:
     def _begin(self) -> None:
         """What only this process knows: nobody was heard, so nothing may be handed over (§9.1)."""
         self.guard_passed, self.asked, self.said_whole = False, True, False
-        self.handed = 0  # the size of the last head handed over, of the log that is open
+        self.hand_back = False  # the other side offered an anchor that is older than the one held of it
+        self.handed: dict[int, int] = {}  # the size of the last head handed over, by generation
         self.untied: set[int] = (
             set()
         )  # closed generations of which the other side first told another end, or none whole
 
-    def restart(self, *, copy_of: int | None = None) -> None:
-        """A new process over the same disk, or over an old copy of it, which knew only so many leaves."""
+    def restart(self, *, copy_of: int | None = None, anchor: Anchor | None = None) -> None:
+        """A new process over the same disk, or over an old copy of it, which knew only so many leaves, and no anchor
+        after this one.
+        """
         with self.lock:
             if copy_of is not None:
                 del self.log.entries[copy_of:], self.log.leaves[copy_of:]
                 self.sent = {id_: sent for id_, sent in self.sent.items() if sent.index < copy_of}
                 self.got = {key: got for key, got in self.got.items() if got.receipt_index < copy_of}
+            if anchor is not None:
+                self.forget_anchors(anchor)
             self.to_send = set()
             if self._other is not None:
                 self._other = replace(self._other, holds=[], knows=[b"", None, 0])
@@ -131,32 +128,9 @@ class IndependentPeer:
     def leaves(self) -> list[bytes]:
         return self.log.leaves
 
-    @property
-    def node_ml(self) -> MLDSA44PrivateKey:
-        return self.pair.mldsa44
-
-    @node_ml.setter
-    def node_ml(self, key: MLDSA44PrivateKey) -> None:
-        self.pair.mldsa44 = key
-
     def pin(self, text: str, code: str) -> None:
         """Take the other agency's card."""
         self._other = Other.from_card(text, code)
-
-    def _make_anchor(self) -> list[Any]:
-        root_keys = [bytes(self.root_ed.verify_key), self.root_ml.public_key().public_bytes_raw()]
-        gateway = [GATEWAY, 1, 0, sha256(), self.pair.public, NodePair().public, self.tls_root]
-        issued = now_ms()
-        names, expires = [["en", f"Agency {self.agency}"]], issued + 365 * 86_400_000
-        body = encode([1, self.agency, names, self.country, 1, *root_keys, issued, expires, [gateway]])
-        label = b"tocsin anchor v1"
-        signed = label + b"\x00" + body
-        return [body, self.root_ed.sign(signed).signature, self.root_ml.sign(signed, label)]
-
-    @property
-    def code(self) -> str:
-        body = decode(self.anchor[0])
-        return safety_code(self.agency, body[5], body[6])
 
     # --- our log
 
@@ -167,8 +141,11 @@ class IndependentPeer:
     def found_log(self, endpoints: Sequence[str] = ()) -> None:
         """The first two leaves: profile and epoch key."""
         self.profile_index = self.append(PROFILE, [list(endpoints), [], ["en"], "+4961155123", LIMITS, MARKINGS])
-        public = self.kem.public_key().public_bytes_raw() + self.x25519.public_key().public_bytes_raw()
-        self.key_index = self.append(EPOCH_KEY, 1, now_ms(), public)
+        self.key_index = self.append(EPOCH_KEY, 1, now_ms(), self.epoch_public)
+
+    @property
+    def epoch_public(self) -> bytes:
+        return self.kem.public_key().public_bytes_raw() + self.x25519.public_key().public_bytes_raw()
 
     def checkpoint(self) -> list[Any]:
         """The signed head of our log, compact."""
@@ -180,16 +157,25 @@ class IndependentPeer:
         head = self.checkpoint()
         if self.log.generation > 1:
             opened.append(self.log.proof(0, head))
-        changes = self.own_pairs.proofs_of(GATEWAY)
-        return armour(encode([1, self.anchor, changes, self.log.proof(self.profile_index, head), opened]))
+        changes = self.own_pairs.proofs_since_anchor(GATEWAY)
+        return armour(encode([1, self.anchor.signed, changes, self.log.proof(self.profile_index, head), opened]))
 
     def change_pair(self) -> NodePair:
         """Go over to a new node pair (§7 key change); the pair that was."""
         with self.lock:
-            before, after = self.pair, NodePair()
+            before, after = self.pair, self.draw_pair()
             self.own_pairs.learn(self.log.change_pair(before, after))
             self.pair = after
             return before
+
+    def renew_anchor(self, pair: NodePair | None = None) -> None:
+        """A ceremony: an anchor of the next serial, beyond all that our log holds, and where it is given with a pair
+        that was never used.
+        """
+        with self.lock:
+            size = len(self.leaves)
+            self.pair = pair or self.pair
+            self.anchor_at([self.log.generation, size, self.log.root(size)], self.anchor.serial + 1)
 
     def reopen(self, reason: str, above: int = 0) -> None:
         """Open a new generation and issue in it again, the same bytes, what is still to be handed over (§9.1)."""
@@ -206,7 +192,6 @@ class IndependentPeer:
         for got in self.got.values():
             got.receipt_index = self.log.take(old.entries[got.receipt_index])
         self.to_send = {self.log.take(old.entries[index]) for index in self.to_send}
-        self.handed = 0
         if reason == "rollback":
             self.recover_since = decode(old.entries[-1])[2]
 
@@ -236,16 +221,27 @@ class IndependentPeer:
             not self.guard_passed,
             [[GATEWAY, self.log.generation, len(self.leaves)]],
             other.held_rows(self.said_whole),
-            [other.anchor_digest, other.profile and leaf_hash(other.profile.blob), max(other.epoch_keys, default=0)],
+            [other.anchor.digest, other.profile and leaf_hash(other.profile.blob), max(other.epoch_keys, default=0)],
             other.numbers_row(),
             self.recover_since,
         ]
+        anchor = self._anchor_due()
         if not self.guard_passed:
-            return [1, hello, None, [], [], [], []]
-        anchor = None if other.knows[0] in {b"", sha256(self.anchor[0])} else self.anchor
-        known = max((row[3] for row in other.holds), default=0)
-        changes = self.own_pairs.proofs_of(GATEWAY)[known:][:KEY_CHANGES_PER_ROUND]
-        return [1, hello, anchor, changes, self._groups(), self.results, []]
+            return [1, hello, anchor, [], [], [], []]
+        return [1, hello, anchor, self._changes_due(), self._groups(), self.results, []]
+
+    def _anchor_due(self) -> list[Any] | None:
+        """The other side's own, if it has just offered an older one; else ours, if it holds another (§9.1)."""
+        if self.hand_back:
+            self.hand_back = False
+            return self.other.anchor.signed
+        return None if self.other.knows[0] in {b"", self.anchor.digest} else self.anchor.signed
+
+    def _changes_due(self) -> list[Any]:
+        """Those at or beyond the newest head that the other side holds (§9.3)."""
+        held = max(((row[1], row[2]) for row in self.other.holds), default=(0, 0))
+        due = [change.proof for change in self.own_pairs.changes_of(GATEWAY) if change.place >= held]
+        return due[:KEY_CHANGES_PER_ROUND]
 
     def _groups(self) -> list[Any]:
         bodies = {sent.index: sent for sent in self.sent.values() if sent.answer is None}
@@ -261,7 +257,7 @@ class IndependentPeer:
         if indices:
             attached = {index: [sent.header, sent.body, []] for index, sent in bodies.items()}
             groups.append(self._group(self.log, self.checkpoint(), indices, attached))
-            self.handed = len(self.leaves)
+            self.handed[self.log.generation] = len(self.leaves)
         return groups
 
     def _highest_held(self) -> int:
@@ -281,8 +277,7 @@ class IndependentPeer:
     def _group(self, log: OwnLog, compact: list[Any], chosen: set[int], attached: dict[int, list[Any]]) -> list[Any]:
         ordered = sorted(chosen)
         sizes = {row[2] for row in self.other.holds if row[1] == log.generation}
-        if log is self.log:
-            sizes.add(self.handed)
+        sizes.add(self.handed.get(log.generation, 0))
         consistency = [[size, make_consistency(log.leaves, size)] for size in sorted(sizes) if 0 < size <= compact[2]]
         entries, nodes = [log.entries[index] for index in ordered], make_multiproof(log.leaves, ordered)
         return [compact, consistency, ordered, entries, nodes, [attached.get(index) for index in ordered]]
@@ -291,7 +286,8 @@ class IndependentPeer:
         """The other half of a round. Nothing of it is taken but keys and heads until the guard is passed."""
         version, hello, anchor, key_changes, groups, results, cosignatures = decode(blob, ROUND_CAP)
         need(version == 1 and 1 in hello[0] and not cosignatures, "malformed")
-        need(anchor is None or anchor == self.other.anchor, "bad_proof")
+        if anchor is not None:
+            self._hear_anchor(Anchor.read(anchor))
         self.results, self.refusals = [], [*self.refusals, *results]
         for proof in key_changes:
             self.other.pairs.learn(proof)
@@ -302,11 +298,20 @@ class IndependentPeer:
             newest = max((row[1] for row in hello[HELLO_OWN] if row[0] == GATEWAY), default=0)
             self._send_again(hello[HELLO_RECOVER_SINCE], newest)
         if self.guard_passed:
-            for group in groups:
-                self._absorb_group(group)
+            self._absorb_groups(groups)
         self.arrived.notify_all()
 
-    # --- §9.1 fork guard
+    # --- §9.1 anchors and fork guard
+
+    def _hear_anchor(self, anchor: Anchor) -> None:
+        """The other side's, or one of ours that we lost: then beyond what it names nothing of our tree counts."""
+        if anchor.agency != self.agency:
+            self.hand_back = self.other.hear_anchor(anchor)
+        elif self.take_back(anchor):
+            generation, base, root = next(gateway[1:4] for gateway in anchor.gateways if gateway[0] == GATEWAY)
+            known = generation == self.log.generation and base <= len(self.leaves)
+            if generation >= self.log.generation and not (known and self.log.root(base) == root):
+                self.reopen("rollback", above=generation)
 
     def _hear_held(self, rows: list[list[Any]]) -> None:
         """What the other side holds of our log: pass the guard on it, or open a new generation, or wait."""
@@ -319,17 +324,24 @@ class IndependentPeer:
                 need(row[4] is None or row[4][3] == self.log.root(row[2]), "bad_proof")
         elif all(row[4] is not None and self._is_ours(row[4], rows) for row in newest):
             self.guard_passed = True
+            self.own_pairs = self._pairs_with(rows)
+            self.use_newest()
             self.untied = {row[1] for row in rows if row[4] is None or not self._is_prefix(row[4])}
             if not all(self._is_prefix(row[4]) for row in newest):
                 self.reopen("rollback", above=highest)
 
-    def _is_ours(self, compact: list[Any], rows: list[list[Any]]) -> bool:
-        """Does it verify under our own pairs, with the key changes that the rows show?"""
-        pairs = replace(self.own_pairs, changes=dict(self.own_pairs.changes))
-        try:
+    def _pairs_with(self, rows: list[list[Any]]) -> Pairs:
+        """Our pairs, and of the key changes that the rows show those that lead on from them."""
+        pairs = self.own_pairs.copied()
+        with suppress(NotProvedError):
             for proof in next((row[5] for row in rows if row[5]), []):
                 pairs.learn(proof)
-            pairs.check_head(compact)
+        return pairs
+
+    def _is_ours(self, compact: list[Any], rows: list[list[Any]]) -> bool:
+        """Does it verify under our own pairs, with the key changes that the rows show?"""
+        try:
+            self._pairs_with(rows).check_head(compact)
         except NotProvedError:
             return False
         return True
@@ -348,30 +360,27 @@ class IndependentPeer:
 
     # --- groups
 
-    def _absorb_group(self, group: list[Any]) -> None:
-        compact, consistency, indices, entries, nodes, attachments = group
-        leaves = {index: leaf_hash(entry) for index, entry in zip(indices, entries, strict=True)}
-        paths = check_multiproof(compact[2], compact[3], leaves, nodes)
-        gateway, generation, size = compact[:3]
-        pairs = self.other.pairs
-        try:
-            pairs.check_head(compact)
-        except NotProvedError as error:
-            need(str(error) == "key_not_valid", str(error))
-            self._answer_key_not_valid(attachments)
-            return
-        statements = [
-            self.other.prove(entry, index, paths[index], compact) for index, entry in zip(indices, entries, strict=True)
-        ]
-        # on the line only the present counts (§7.1)
-        current = pairs.covering(gateway, generation, size) == pairs.newest(gateway)
-        current = current and generation >= self.other.newest_generation(gateway)
-        self.other.keep_head(compact, consistency)
-        for statement, attachment in zip(statements, attachments, strict=True):
-            if current or statement.entry[0] == LOG_OPENED:
-                self._admit(statement, attachment)
-        if not current:
-            self._answer_key_not_valid(attachments)
+    def _absorb_groups(self, groups: list[list[Any]]) -> None:
+        """Take what is in force; of the rest the beginnings of generations, and the heads that are ends (§9.3)."""
+        ends: list[list[Any]] = []
+        waiting: list[tuple[list[Any], list[Statement]]] = []
+        for group in groups:
+            statements = self.other.proved(group)
+            if statements and self.other.in_force(group[0]):
+                self.other.keep_head(group[0], group[1])
+                ends += ends_named(statements)
+                for statement, attachment in zip(statements, group[5], strict=True):
+                    self._admit(statement, attachment)
+            else:
+                self._answer_key_not_valid(group[5])
+                for statement in statements:
+                    if statement.entry[0] == LOG_OPENED:
+                        self.other.keep_opened(statement)
+                waiting.append((group, statements))
+        for (compact, consistency, *_), statements in reversed(waiting):
+            if statements and compact[:4] in ends and self.other.leads_on(compact, consistency):
+                self.other.keep_head(compact, consistency)
+                ends += ends_named(statements)
 
     def _answer_key_not_valid(self, attachments: list[list[Any] | None]) -> None:
         for attachment in attachments:
@@ -394,7 +403,9 @@ class IndependentPeer:
     def _admit_answer(self, statement: Statement) -> None:
         """Steps 7 and 8 of §7.1 with our own header and hash."""
         sender, envelope_id, hashed, head = statement.entry[3:7]
-        sent = self.sent[envelope_id]
+        sent = self.sent.get(envelope_id)
+        if sent is None:  # forgotten with what an old copy did not know
+            return
         need(decode(sent.header, 512)[3] == self.other.agency, "recipient_mismatch")
         need((sender, hashed) == (self.agency, envelope_hash(sent.header, sent.body)), "content_mismatch")
         need(head[0] == GATEWAY and head[1] <= self.log.generation, "content_mismatch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from tests.peerkit.independent_peer import IndependentPeer, Sent
 from tests.peerkit.pins import Statement
 from tests.system.agencies import SMALLEST, Node
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def introduce_to(node: Node, peer: IndependentPeer) -> None:
@@ -119,3 +121,19 @@ def is_proved(node: Node, message: str) -> None:
     node.ok("evidence", "export", message, "-o", str(file))
     said = node.cli("evidence", "verify", str(file), directory=False)
     assert said.document["verdict"] == "proved", json.dumps(said.document)
+
+
+def wait(peer: IndependentPeer, happened: Callable[[], bool]) -> None:
+    """Until the node has told the peer so much."""
+    with peer.lock:
+        assert peer.arrived.wait_for(happened, timeout=60)
+
+
+def reopened(node: Node, ahead_ms: int = HOUR_MS, then_ms: int = 0) -> None:
+    """The node ran with a clock that was ahead; then it is not, and the operator opens a new generation."""
+    node.kill()
+    node.start(clock_ms=ahead_ms)
+    node.post("ponal.co")
+    node.kill()
+    node.start(clock_ms=then_ms)
+    node.ok("log", "reopen", "--reason", "clock")

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
-
+from tests.peerkit.anchors import Anchor
 from tests.peerkit.formats import (
     KEY_CHANGE,
     LOG_OPENED,
@@ -20,12 +20,9 @@ from tests.peerkit.formats import (
     need,
     note_of,
     now_ms,
-    safety_code,
-    sha256,
     unarmour,
-    verify_ed25519,
 )
-from tests.peerkit.tree import check_consistency, check_inclusion, leaf_hash
+from tests.peerkit.tree import check_consistency, check_inclusion, check_multiproof, leaf_hash
 
 UNRECONCILED_ROWS = 7
 OPENED_KEPT = 2
@@ -42,59 +39,106 @@ class Statement:
     compact: list[Any]
 
 
+def ends_named(statements: list[Statement]) -> list[list[Any]]:
+    """The heads that the beginnings of generations among these name as the end of the one before."""
+    opened = [each for each in statements if each.entry[0] == LOG_OPENED and each.index == 0]
+    return [[each.compact[0], *each.entry[3:6]] for each in opened]
+
+
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A key change that verified: which sizes it begins to cover, and its proof as it was handed over."""
+class Step:
+    """From where on a pair signs: the sizes of this generation beyond the base, and what follows. An anchor made it,
+    with the root at its base, or a key change, with its proof as it was handed over. No pair: the gateway is silent.
+    """
 
     generation: int
     base: int
-    pair: list[bytes]
-    proof: list[Any]
+    pair: list[bytes] | None
+    root: bytes = b""
+    proof: list[Any] | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.generation, self.base
+
+    def covers(self, generation: int, size: int) -> bool:
+        return self.place < (generation, size) or self.place == (generation, size) == (generation, 0)
 
 
 @dataclass(slots=True)
 class Pairs:
-    """The node pairs of one agency, as its first anchor and its key changes name them."""
+    """The node pairs of one agency, as its anchors and its key changes name them: of each gateway in the order of the
+    log.
+    """
 
     agency: str
-    named: dict[str, tuple[int, list[bytes]]]  # gateway: generation and pair of the anchor
-    changes: dict[str, list[Change]] = field(default_factory=dict)
+    steps: dict[str, list[Step]] = field(default_factory=dict)
 
     @classmethod
-    def of_anchor(cls, body: list[Any]) -> Self:
-        return cls(body[1], {gateway[0]: (gateway[1], gateway[4]) for gateway in body[9]})
+    def of_anchor(cls, anchor: Anchor) -> Self:
+        pairs = cls(anchor.agency)
+        pairs.learn_anchor(anchor)
+        return pairs
 
-    def changes_of(self, gateway: str) -> list[Change]:
-        return self.changes.get(gateway, [])
+    def copied(self) -> Pairs:
+        return Pairs(self.agency, dict(self.steps))
+
+    def learn_anchor(self, anchor: Anchor) -> None:
+        """Take an anchor of a higher serial: it counts for what it names, and of what stood beyond its bases only the
+        changes to which its pairs lead (§4).
+        """
+        named = {name: Step(at, base, pair, root) for name, at, base, root, pair, _witness, _tls in anchor.gateways}
+        for gateway, known in self.steps.items():
+            last = [step for step in known if step.proof is None][-1]
+            named.setdefault(gateway, Step(last.generation, last.base, None, last.root))
+        for gateway, step in named.items():
+            known = self.steps.get(gateway, [])
+            before = [each for each in known if each.place <= step.place]
+            self.steps[gateway] = [*before, step]
+            for proof in [each.proof for each in known[len(before) :] if each.proof is not None]:
+                with suppress(NotProvedError):
+                    self.learn(proof)
+
+    def changes_of(self, gateway: str) -> list[Step]:
+        return [step for step in self.steps.get(gateway, []) if step.proof is not None]
 
     def all_of(self, gateway: str) -> list[list[bytes]]:
         """Every pair of a gateway, newest first."""
-        return [*[change.pair for change in reversed(self.changes_of(gateway))], self.named[gateway][1]]
+        return [step.pair for step in reversed(self.steps[gateway]) if step.pair is not None]
 
-    def newest(self, gateway: str) -> list[bytes]:
-        return self.all_of(gateway)[0]
+    def newest(self, gateway: str) -> list[bytes] | None:
+        return self.steps[gateway][-1].pair
+
+    def anchored_generation(self, gateway: str) -> int:
+        """The generation that the newest anchor names: those below it have ended."""
+        return next(step.generation for step in reversed(self.steps[gateway]) if step.proof is None)
 
     def covering(self, gateway: str, generation: int, size: int) -> list[bytes]:
-        """The pair that signs this size of this generation (§4, §7 key change)."""
-        first, pair = self.named[gateway]
-        need(generation >= first, "key_not_valid")
-        for change in self.changes_of(gateway):
-            if (change.generation, change.base) < (generation, size):
-                pair = change.pair
+        """The pair that signs this size of this generation (§4, §7 key change). Who knows of nothing before an anchor
+        has no other pair for the size of its base: the card of a ceremony shows its profile under that.
+        """
+        known = self.steps[gateway]
+        covering = [step for step in known if step.covers(generation, size)]
+        if not covering and known[0].place == (generation, size):
+            covering = known[:1]
+        pair = covering[-1].pair if covering else None
+        if pair is None:
+            raise NotProvedError("key_not_valid")
         return pair
 
     def check_head(self, compact: list[Any]) -> list[bytes]:
         """Steps 3 to 6 of §7.1 for a compact checkpoint; the pair that signed it."""
-        gateway, generation, size = compact[:3]
-        need(gateway in self.named, "wrong_key")
-        due = self.covering(gateway, generation, size)
-        for pair in [due, *(other for other in self.all_of(gateway) if other != due)]:
+        gateway, generation, size, root = compact[:4]
+        need(gateway in self.steps, "wrong_key")
+        for pair in self.all_of(gateway):
             try:
                 check_note(note_of(self.agency, pair, compact), self.agency, pair)
             except NotProvedError as error:
                 need(str(error) == "bad_checkpoint_signature", str(error))
                 continue
-            need(pair == due, "key_not_valid")
+            need(pair == self.covering(gateway, generation, size), "key_not_valid")
+            bases = [step for step in self.steps[gateway] if step.proof is None and step.place == (generation, size)]
+            need(all(step.root == root for step in bases), "key_not_valid")
             return pair
         raise NotProvedError("bad_checkpoint_signature")
 
@@ -107,10 +151,11 @@ class Pairs:
         return Statement(entry, blob, index, path, compact)
 
     def learn(self, proof: list[Any]) -> None:
-        """Take a key change, proved under the pair before it and signed by the pair after it."""
+        """Take a key change, proved under the pair before it and signed by the pair after it. One from before the base
+        of an anchor takes its place there; where a change already stands behind it, it comes too late.
+        """
         gateway, generation, size = proof[3][:3]
-        known = self.changes_of(gateway)
-        if any(change.proof[0] == proof[0] for change in known):
+        if any(step.proof is not None and step.proof[0] == proof[0] for step in self.steps.get(gateway, [])):
             return
         statement = self.prove(*proof)
         need(statement.entry[0] == KEY_CHANGE and len(statement.entry) == 7, "bad_encoding")
@@ -118,22 +163,29 @@ class Pairs:
         ed25519, mldsa44, *signatures = statement.entry[3:]
         pair = [ed25519, mldsa44]
         check_key_change(f"{self.agency}/{gateway}/{generation}", pair, signatures[0], signatures[1])
-        need(pair not in self.all_of(gateway), "key_not_valid")  # a pair that was replaced never returns
-        need(not known or (known[-1].generation, known[-1].base) < (generation, size), "key_not_valid")
-        self.changes[gateway] = [*known, Change(generation, size, pair, proof)]
+        known = self.steps[gateway]
+        before = [step for step in known if step.place <= (generation, size)]
+        after = known[len(before) :]
+        need(pair not in [step.pair for step in before], "key_not_valid")  # a pair that was replaced never returns
+        need(not after or after[0].proof is None, "key_not_valid")
+        self.steps[gateway] = [*before, Step(generation, size, pair, proof=proof), *after]
 
     def proofs_of(self, gateway: str) -> list[list[Any]]:
-        return [change.proof for change in self.changes_of(gateway)]
+        return [step.proof for step in self.steps.get(gateway, []) if step.proof is not None]
+
+    def proofs_since_anchor(self, gateway: str) -> list[list[Any]]:
+        """Those that a card shows (§4)."""
+        known = self.steps[gateway]
+        first = max(at for at, step in enumerate(known) if step.proof is None)
+        return [step.proof for step in known[first:] if step.proof is not None]
 
 
 @dataclass(slots=True)
 class Other:
     """What is pinned and known of the agency at the other end, and what it said that it holds of ours."""
 
-    agency: str
-    anchor: list[Any]
+    anchor: Anchor
     pairs: Pairs
-    tls_root: bytes
     # compact checkpoints by gateway and generation: the reconciled one first, then the unreconciled
     heads: dict[tuple[str, int], list[list[Any]]] = field(default_factory=dict)
     opened: dict[tuple[str, int], list[Statement]] = field(default_factory=dict)
@@ -146,15 +198,11 @@ class Other:
     @classmethod
     def from_card(cls, text: str, code: str) -> Self:
         """Pin what a card says, once its safety code is the one that was told."""
-        version, anchor, key_changes, profile, opened = decode(unarmour(text), 1_048_576)
-        body = decode(anchor[0])
-        need([version, body[0]] == [1, 1], "card_invalid")
-        agency, roots = body[1], (body[5], body[6])
-        need(safety_code(agency, *roots) == code, "wrong_key")
-        label = b"tocsin anchor v1"
-        verify_ed25519(roots[0], label + b"\x00" + anchor[0], anchor[1], "card_invalid")
-        MLDSA65PublicKey.from_public_bytes(roots[1]).verify(anchor[2], label + b"\x00" + anchor[0], label)
-        other = cls(agency, anchor, Pairs.of_anchor(body), body[9][0][6])
+        version, signed, key_changes, profile, opened = decode(unarmour(text), 1_048_576)
+        need(version == 1, "card_invalid")
+        anchor = Anchor.read(signed)
+        need(anchor.code == code, "wrong_key")
+        other = cls(anchor, Pairs.of_anchor(anchor))
         for proof in key_changes:
             other.pairs.learn(proof)
         for proof in opened:
@@ -166,12 +214,42 @@ class Other:
         return other
 
     @property
-    def anchor_digest(self) -> bytes:
-        return sha256(self.anchor[0])
+    def agency(self) -> str:
+        return self.anchor.agency
+
+    @property
+    def tls_root(self) -> bytes:
+        root: bytes = self.anchor.gateways[0][6]
+        return root
+
+    def hear_anchor(self, anchor: Anchor) -> bool:
+        """Take one of a higher serial; whether it was of a lower one, so that its owner has lost what is held here."""
+        if anchor.follows(self.anchor):
+            self.pairs.learn_anchor(anchor)
+            self.anchor = anchor
+        return anchor.serial < self.anchor.serial
 
     def prove(self, blob: bytes, index: int, path: list[bytes], compact: list[Any]) -> Statement:
         """Steps 1 to 6 of §7.1."""
         return self.pairs.prove(blob, index, path, compact)
+
+    def proved(self, group: list[Any]) -> list[Statement]:
+        """The entries of a group; none where its head is of a pair that does not cover it."""
+        compact, _, indices, entries, nodes, _ = group
+        leaves = {index: leaf_hash(entry) for index, entry in zip(indices, entries, strict=True)}
+        paths = check_multiproof(compact[2], compact[3], leaves, nodes)
+        try:
+            self.pairs.check_head(compact)
+        except NotProvedError as error:
+            need(str(error) == "key_not_valid", str(error))
+            return []
+        return [self.prove(entry, index, paths[index], compact) for index, entry in zip(indices, entries, strict=True)]
+
+    def in_force(self, compact: list[Any]) -> bool:
+        """On the line only the present counts (§7.1)."""
+        gateway, generation, size = compact[:3]
+        newest: int = max(self.newest_generation(gateway), self.pairs.anchored_generation(gateway))
+        return generation >= newest and self.pairs.covering(gateway, generation, size) == self.pairs.newest(gateway)
 
     def newest_epoch_key(self) -> tuple[int, bytes]:
         """The highest number whose use_from has passed."""
@@ -215,6 +293,11 @@ class Other:
             self.heads[compact[0], compact[1]] = [compact, *(head for head in kept if head not in proved)]
         elif len(kept) <= UNRECONCILED_ROWS:
             kept.append(compact)
+
+    def leads_on(self, compact: list[Any], consistency: list[list[Any]]) -> bool:
+        """Does it lead on from the head held of its generation, or is none held?"""
+        kept = self.heads.get((compact[0], compact[1]), [])
+        return not kept or self._leads(kept[0], compact, consistency)
 
     @staticmethod
     def _leads(head: list[Any], compact: list[Any], consistency: list[list[Any]]) -> bool:

@@ -7,55 +7,17 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from tests.peerkit.formats import PROFILE, RECEIPT, decode
+from tests.peerkit.formats import AUDIT_HEAD, PROFILE, RECEIPT, decode, encode, sha256
 from tests.peerkit.independent_peer import HELLO_HEAD_WANTED, HELLO_HELD, IndependentPeer
-from tests.peerkit.line import ROUND_CAP
-from tests.peerkit.meeting import answer_to, is_proved, port_of, receipt_for, sealed_alert
+from tests.peerkit.meeting import HOUR_MS, answer_to, is_proved, port_of, receipt_for, reopened, sealed_alert, wait
 from tests.peerkit.own_log import GATEWAY
 from tests.peerkit.pins import Statement
 from tests.system.agencies import Node, until
-
-HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def heard(peer: IndependentPeer, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
-    """Every half of a round that the node says from here on."""
-    rounds: list[list[Any]] = []
-    absorb = peer.absorb
-
-    def listen(blob: bytes) -> None:
-        rounds.append(decode(blob, ROUND_CAP))
-        absorb(blob)
-
-    monkeypatch.setattr(peer, "absorb", listen)
-    return rounds
-
-
-@pytest.fixture
-def said(peer: IndependentPeer, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
-    """Every half of a round that the peer says from here on."""
-    rounds: list[list[Any]] = []
-    speak = peer.speak
-
-    def note() -> list[Any]:
-        rounds.append(speak())
-        return rounds[-1]
-
-    monkeypatch.setattr(peer, "speak", note)
-    return rounds
-
-
-def wait(peer: IndependentPeer, happened: Callable[[], bool]) -> None:
-    """Until the node has told the peer so much."""
-    with peer.lock:
-        assert peer.arrived.wait_for(happened, timeout=60)
 
 
 def generations(rounds: list[list[Any]]) -> list[list[int]]:
@@ -67,16 +29,6 @@ def opened(peer: IndependentPeer, generation: int) -> Statement:
     """The one `log opened` of the node that the peer keeps for a generation."""
     (statement,) = peer.other.opened[GATEWAY, generation]
     return statement
-
-
-def reopened(node: Node, ahead_ms: int = HOUR_MS, then_ms: int = 0) -> None:
-    """The node ran with a clock that was ahead; then it is not, and the operator opens a new generation."""
-    node.kill()
-    node.start(clock_ms=ahead_ms)
-    node.post("ponal.co")
-    node.kill()
-    node.start(clock_ms=then_ms)
-    node.ok("log", "reopen", "--reason", "clock")
 
 
 # --- the node opens a new generation ---
@@ -150,6 +102,34 @@ def test_a_key_change_in_the_new_generation_verifies(node: Node, peer: Independe
     receipt = receipt_for(peer, node)
     (change,) = peer.other.pairs.changes_of(GATEWAY)
     assert (change.generation, peer.other.pairs.check_head(receipt.compact)) == (2, change.pair)
+
+
+def test_a_generation_opened_for_the_clock_and_a_key_change_in_it_while_the_peer_was_away_are_followed(
+    node: Node, peer: IndependentPeer, heard: list[list[Any]]
+) -> None:
+    """The end of the closed generation comes under a pair that is not current: the `log opened` vouches for it."""
+    receipt_for(peer, node)
+    node.kill()
+    node.start(clock_ms=HOUR_MS)
+    node.post(peer.agency)
+    node.kill()
+    node.start()
+    assert peer.call("127.0.0.1", port_of(node))[0] == 200  # the node has heard its head
+    with peer.lock:  # and hears nothing more until both are done
+        held = peer.other.heads[GATEWAY, 1][0]
+        posted = node.post(peer.agency)["message_id"]
+        node.ok("log", "reopen", "--reason", "clock")
+        node.ok("keys", "rotate")
+        heard.clear()
+    until(lambda: node.state(posted, peer.agency) == "stored", "delivery in the new generation")
+    assert [1, 2] in generations(heard)
+    (change,) = peer.other.pairs.changes_of(GATEWAY)
+    end = peer.other.heads[GATEWAY, 1][0]
+    assert peer.other.pairs.check_head(end) != change.pair
+    assert opened(peer, 2).entry[3:] == [1, end[2], end[3], "clock"]
+    assert end[2] > held[2]
+    receipt = receipt_for(peer, node)
+    assert (receipt.compact[1], peer.other.pairs.check_head(receipt.compact)) == (2, change.pair)
 
 
 def test_a_peer_that_missed_two_generations_is_handed_the_beginning_of_each(
@@ -347,6 +327,21 @@ def test_a_generation_that_the_peer_opens_for_its_clock_is_followed(
     assert [1, 2] in generations(said)
 
 
+def test_the_end_of_a_generation_that_the_pair_of_before_a_change_signed_is_held_by_the_node(
+    node: Node, peer: IndependentPeer, heard: list[list[Any]], said: list[list[Any]]
+) -> None:
+    posted = node.post(peer.agency, "--wait", "60")["message_id"]
+    peer.append(AUDIT_HEAD, 0, sha256())
+    size = len(peer.leaves)
+    peer.reopen("clock")
+    peer.change_pair()
+    receipt_for(peer, node)
+    assert [1, 2] in generations(said)
+    rows = [row[:3] for row in heard[-1][1][HELLO_HELD]]
+    assert [GATEWAY, 1, size] in rows
+    is_proved(node, posted)
+
+
 def test_a_receipt_of_a_closed_generation_stays_proved_when_the_pair_has_changed_since(
     node: Node, peer: IndependentPeer
 ) -> None:
@@ -379,3 +374,74 @@ def test_the_card_of_a_node_in_its_second_generation_is_read(node: Node, peer: I
     assert reader.other.newest_generation(GATEWAY) == 2
     assert opened(reader, 2).entry[3] == 1
     assert receipt_for(peer, node).entry[0] == RECEIPT
+
+
+# --- the peer's own judgement: ends of closed generations
+
+
+@pytest.fixture
+def two_generations() -> tuple[IndependentPeer, IndependentPeer]:
+    """One who opened a second generation for its clock and changed its pair in it, and one who holds two leaves of the
+    first and waits for what comes.
+    """
+    owner, reader = IndependentPeer("ponal.co", "CO"), IndependentPeer("bka.de", "DE")
+    owner.found_log()
+    reader.found_log()
+    reader.pin(owner.card(), owner.code)
+    owner.pin(reader.card(), reader.code)
+    owner.guard_passed = reader.guard_passed = True
+    owner.other.holds = reader.other.held_rows(True)
+    owner.append(AUDIT_HEAD, 0, sha256())
+    owner.reopen("clock")
+    owner.change_pair()
+    owner.append(AUDIT_HEAD, 0, sha256())
+    return owner, reader
+
+
+def spoken_by(owner: IndependentPeer) -> list[Any]:
+    """A round of its, with the end of the closed generation and the beginning of the open one."""
+    spoken = owner.speak()
+    assert [group[0][1] for group in spoken[4]] == [1, 2]
+    return spoken
+
+
+def test_an_end_under_the_pair_before_is_held_as_the_log_opened_names_it(
+    two_generations: tuple[IndependentPeer, IndependentPeer],
+) -> None:
+    owner, reader = two_generations
+    reader.answer(encode(spoken_by(owner)))
+    assert [reader.other.heads[GATEWAY, generation][0][2] for generation in (1, 2)] == [3, len(owner.leaves)]
+
+
+def test_an_end_that_no_log_opened_of_the_round_names_is_not_held(
+    two_generations: tuple[IndependentPeer, IndependentPeer],
+) -> None:
+    owner, reader = two_generations
+    spoken = spoken_by(owner)
+    spoken[4] = spoken[4][:1]
+    reader.answer(encode(spoken))
+    assert [head[2] for head in reader.other.heads[GATEWAY, 1]] == [2]
+
+
+def test_an_end_that_does_not_lead_on_from_the_head_held_is_not_held(
+    two_generations: tuple[IndependentPeer, IndependentPeer],
+) -> None:
+    owner, reader = two_generations
+    spoken = spoken_by(owner)
+    spoken[4][0][1] = []
+    reader.answer(encode(spoken))
+    assert [head[2] for head in reader.other.heads[GATEWAY, 1]] == [2]
+
+
+def test_the_ends_of_two_generations_hang_on_one_another(
+    two_generations: tuple[IndependentPeer, IndependentPeer],
+) -> None:
+    owner, reader = two_generations
+    owner.reopen("clock")
+    owner.change_pair()
+    owner.append(AUDIT_HEAD, 0, sha256())
+    spoken = owner.speak()
+    assert [group[0][1] for group in spoken[4]] == [1, 2, 3]
+    reader.answer(encode(spoken))
+    ends = [log.end for log, _ in owner.closed]
+    assert [reader.other.heads[GATEWAY, generation][0] for generation in (1, 2)] == ends

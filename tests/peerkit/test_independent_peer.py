@@ -171,7 +171,8 @@ def test_what_is_longer_than_its_cap_is_not_parsed(cap: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["certificates", "envelopes", "formats", "independent_peer", "line", "own_log", "pins", "tree"]
+    "module",
+    "anchors certificates envelopes formats independent_peer line own_keys own_log pins tree".split(),
 )
 def test_the_peer_is_made_of_nothing_of_the_product(module: str) -> None:
     parsed = ast.parse(Path(__file__).with_name(f"{module}.py").read_text())

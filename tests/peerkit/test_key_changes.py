@@ -10,11 +10,11 @@ from tests.peerkit.formats import ISSUED, KEY_DESTROYED, RECEIPT, NotProvedError
 from tests.peerkit.independent_peer import IndependentPeer
 from tests.peerkit.meeting import answer_to, is_proved, port_of, receipt_for, sealed_alert
 from tests.peerkit.own_log import GATEWAY, NodePair
-from tests.peerkit.pins import Change, Pairs
+from tests.peerkit.pins import Pairs, Step
 from tests.system.agencies import Node, until
 
 
-def changes(peer: IndependentPeer) -> list[Change]:
+def changes(peer: IndependentPeer) -> list[Step]:
     """The node's key changes that the peer verified."""
     return peer.other.pairs.changes_of(GATEWAY)
 
@@ -169,7 +169,7 @@ def changed_log() -> tuple[IndependentPeer, NodePair, Pairs]:
     """A peer that changed its pair, the pair before, and what a reader knows who has the anchor only."""
     peer = IndependentPeer("ponal.co", "CO")
     peer.found_log()
-    reader = Pairs(peer.agency, peer.own_pairs.named)
+    reader = Pairs.of_anchor(peer.anchor)
     return peer, peer.change_pair(), reader
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.system.agencies import Node, introduce, until
 
 
@@ -215,3 +217,144 @@ def test_what_is_sealed_to_an_epoch_key_that_an_old_copy_lost_is_sealed_again_an
     assert sealed in {message["message_id"] for message in bogota.inbox()}
     later = berlin.post("ponal.co", "--wait", "30")["recipients"][0]
     assert (later["state"], len(later["receipts"])) == ("stored", 1)
+
+
+def test_an_old_store_whose_peers_tell_of_its_loss_at_once_needs_no_root(
+    pair: tuple[Node, Node], make_node: Callable[[str, str], Node]
+) -> None:
+    bogota, _ = pair
+    london = make_node("met.uk", "GB")
+    london.start()
+    introduce(bogota, london)
+    both = ("--to", "met.uk")
+    bogota.post("bka.de", *both, "--wait", "30")
+    bogota.stop()
+    copy = keep_copy(bogota)
+    bogota.start()
+    bogota.post("bka.de", *both, "--wait", "30")
+    london.stop()
+    bogota.ok("keys", "rotate")
+    bogota.post("bka.de", "--wait", "30")
+    put_back(bogota, copy, "store")
+    london.start()
+
+    bogota.start()
+    after = bogota.post("bka.de", *both)["message_id"]
+
+    until(lambda: is_told(bogota, "bka.de", after) or "needs_anchor" in finding_codes(bogota), "an end")
+    assert "needs_anchor" not in finding_codes(bogota)
+
+
+def test_a_revocation_for_the_safe_and_the_next_anchor_do_not_have_one_serial(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    bogota, berlin = pair
+    bogota.post("bka.de", "--wait", "30")
+    revocation = sign_next_anchor(bogota, tmp_path, "--revoke")
+    bogota.start()
+    sign_next_anchor(bogota, tmp_path)
+    bogota.start()
+    bogota.post("bka.de", "--wait", "30")
+
+    late = berlin.cli("peer", "add", str(revocation), "--code", bogota.code)
+
+    assert late.exit != 0
+    assert late.document["error"]["code"] != "anchor_conflict"
+    assert "anchor_conflict" not in finding_codes(berlin)
+    newer = sign_next_anchor(bogota, tmp_path, "--revoke")
+    berlin.ok("peer", "add", str(newer), "--code", bogota.code)
+
+
+def test_what_was_sealed_to_a_lost_key_while_an_anchor_was_needed_arrives_after_it(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    bogota, berlin = pair
+    day = 86_400_000
+    bogota.post("bka.de", "--wait", "30")
+    for node in pair:
+        node.stop()
+    bogota.ok("keys", "export-root", "-o", str(tmp_path / "root"))
+    copy = keep_copy(bogota)
+    for node in pair:
+        node.start(clock_ms=3 * day)
+    berlin.post("ponal.co", "--wait", "30")
+    bogota.post("bka.de", "--wait", "30")
+    bogota.ok("keys", "rotate")
+    bogota.post("bka.de", "--wait", "30")
+    put_back(bogota, copy)
+    berlin.stop()
+    berlin.start(clock_ms=33 * day)
+    bogota.start(clock_ms=33 * day)
+    until(lambda: "needs_anchor" in finding_codes(bogota), "the finding")
+    sealed = berlin.post("ponal.co")["message_id"]
+    until(lambda: berlin.ask("why", id=sealed)["recipients"][0]["reason"] == "cannot_open", "the first answer")
+    sign_next_anchor(bogota, tmp_path)
+
+    bogota.start(clock_ms=33 * day)
+
+    until(lambda: berlin.state(sealed, "ponal.co") == "stored", "what was sealed to a lost key")
+
+
+@pytest.fixture
+def forgotten_profile(pair: tuple[Node, Node], tmp_path: Path) -> tuple[Node, Node, int]:
+    """A copy from before a change of the profile, not started yet; its peer, stopped, holds that profile and a head."""
+    bogota, berlin = pair
+    bogota.post("bka.de", "--wait", "30")
+    bogota.stop()
+    bogota.ok("keys", "export-root", "-o", str(tmp_path / "root"))
+    copy = keep_copy(bogota)
+    toml = bogota.directory / "node.toml"
+    profile = "SELECT profile FROM peer WHERE agency = 'ponal.co'"
+    known = berlin.rows(profile)
+    lines = [line for line in toml.read_text().splitlines() if not line.startswith("contact")]
+    toml.write_text("\n".join(['contact = "+4930555000"', *lines]) + "\n")
+    bogota.start()
+    bogota.post("bka.de", "--wait", "30")
+    until(lambda: berlin.rows(profile) != known, "the new profile")
+    berlin.stop()
+    ((held,),) = berlin.rows("SELECT max(size) FROM peer_head WHERE agency = 'ponal.co'")
+    put_back(bogota, copy)
+    return bogota, berlin, held
+
+
+def dies_opening(bogota: Node, berlin: Node) -> None:
+    """The copy is killed by itself right after the commit that opens its next generation."""
+    berlin.start()
+    assert bogota.process is not None
+    assert bogota.process.wait(60) == -9
+    bogota.process = None
+
+
+def test_an_old_copy_that_dies_as_it_opens_a_generation_shows_nobody_a_second_history(
+    forgotten_profile: tuple[Node, Node, int],
+) -> None:
+    bogota, berlin, held = forgotten_profile
+    bogota.start(crash=("after_open", 1))
+    while bogota.ok("status")["log"]["size"] < held:
+        bogota.post("bka.de")
+    heads = "SELECT size, root FROM peer_head WHERE agency = 'ponal.co' AND generation = 1"
+    before = set(berlin.rows(heads))
+    dies_opening(bogota, berlin)
+
+    bogota.start()
+    bogota.post("bka.de", "--wait", "60")
+
+    berlin.stop()
+    assert set(berlin.rows(heads)) == before
+
+
+def test_a_ceremony_after_that_crash_asks_for_a_start_first_and_then_makes_a_card_that_is_one(
+    forgotten_profile: tuple[Node, Node, int], tmp_path: Path
+) -> None:
+    bogota, berlin, _ = forgotten_profile
+    bogota.start(crash=("after_open", 1))
+    dies_opening(bogota, berlin)
+    ceremony = ("keys", "anchor", "--root", str(tmp_path / "root"), "-o", str(tmp_path / "card"))
+    assert bogota.cli(*ceremony).document["error"]["code"] == "wrong_state"
+    bogota.start()
+    bogota.post("bka.de", "--wait", "60")
+    bogota.stop()
+
+    bogota.ok(*ceremony)
+
+    berlin.ok("peer", "add", str(tmp_path / "card"), "--code", bogota.code)
