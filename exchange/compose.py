@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exchange.alerts import Headline
-from exchange.envelope import Precedence, SealedEnvelope, SealRequest, seal_message
+from exchange.envelope import Precedence, SealRequest, seal_message
 from exchange.policy import Addressee, SendBar, send_bar
-from keys.epochs import MESSAGE_LIFETIME_MAX_MS
-from keys.ids import AgencyId, EnvelopeId, MessageId
+from keys.epochs import MESSAGE_LIFETIME_MAX_MS, PublishedKey
+from keys.ids import AgencyId, EnvelopeId, MessageId, parse_uuid
+
+if TYPE_CHECKING:
+    from exchange.alerts import Completed
 
 # A message without an own expiry (note, ack, test, cancel, resolve): long enough for a peer that is away for days,
 # short of the lifetime of epoch keys.
@@ -59,6 +62,104 @@ def deliver_by(headline: Headline, sent_at: int) -> int:
     return min(expires, sent_at + MESSAGE_LIFETIME_MAX_MS)
 
 
+def tried_until(until: int, sent_at: int) -> int:
+    """Until when one recipient is tried: a message whose own time is over is still told."""
+    return until if until > sent_at else sent_at + DEFAULT_LIFETIME_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """What of one recipient decides about its envelope. `key` is None before an epoch key of it came."""
+
+    to: Addressee
+    key: PublishedKey | None
+    envelope_id: EnvelopeId
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """All that a message is composed with beside itself. `now` in milliseconds UTC; `generation` of the own log."""
+
+    agency: AgencyId
+    country: str
+    now: int
+    generation: int
+    recipients: tuple[Addressed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuable:
+    """An envelope that can be issued: `n` is its number towards the recipient, `opening` what proves its content."""
+
+    n: int
+    header: bytes
+    body: bytes
+    body_hash: bytes
+    envelope_hash: bytes
+    opening: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A message, judged for each recipient and sealed to it. Times in milliseconds UTC.
+
+    `decisions` and `envelopes` are in the order of the recipients. No envelope at all was made when one of them is
+    barred; None stands for one whose key is not known yet.
+    """
+
+    headline: Headline
+    content: bytes
+    decisions: tuple[Decision, ...]
+    deliver_by: int
+    envelopes: tuple[Issuable | None, ...]
+
+
+def compose(
+    message: Completed,
+    given: Given,
+    *,
+    number: Callable[[int], int],
+    opening: Callable[[], bytes],
+    seal: Callable[[bytes, bytes, bytes], bytes],
+) -> Composed:
+    """Judge a message for all its recipients and, if all may have it, seal it to each.
+
+    `number(i)` draws the number of the envelope to recipient `i`, `opening()` 32 fresh bytes; `seal(public, info,
+    plaintext)` seals to a public key. Raises RefusalError: `too_large`.
+    """
+    headline = message.headline
+    decisions = decide(
+        message.document,
+        headline,
+        own_agency=given.agency,
+        own_country=given.country,
+        addressees=[one.to for one in given.recipients],
+    )
+    until = deliver_by(headline, given.now)
+    if not all(decision.allowed for decision in decisions):
+        return Composed(headline, message.content, decisions, until, ())
+    message_id = MessageId(parse_uuid(headline.message_id))
+    envelopes: list[Issuable | None] = []
+    for index, recipient in enumerate(given.recipients):
+        if recipient.key is None:
+            envelopes.append(None)
+            continue
+        outgoing = Outgoing(
+            envelope_id=recipient.envelope_id,
+            message_id=message_id,
+            sender=given.agency,
+            recipient=recipient.to.agency,
+            precedence=PRECEDENCES[headline.precedence],
+            sent_at=given.now,
+            deliver_by=tried_until(until, given.now),
+            generation=given.generation,
+            n=number(index),
+            content=message.content,
+        )
+        envelopes.append(issuable(outgoing, recipient.key, seal, opening()))
+    return Composed(headline, message.content, decisions, until, tuple(envelopes))
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """Everything that fixes one envelope but the chance in it."""
@@ -75,16 +176,19 @@ class Outgoing:
     content: bytes
 
 
-def seal_outgoing(
-    outgoing: Outgoing, epoch_number: int, seal: Callable[[bytes, bytes], bytes], opening: bytes
-) -> SealedEnvelope:
-    """The envelope for one recipient. `seal(info, plaintext)` seals to the recipient's epoch key of that number."""
-    return seal_message(
+def issuable(
+    outgoing: Outgoing, key: PublishedKey, seal: Callable[[bytes, bytes, bytes], bytes], opening: bytes
+) -> Issuable:
+    """The envelope for one recipient. `seal(public, info, plaintext)` seals to a public key.
+
+    Raises RefusalError: `too_large`.
+    """
+    sealed = seal_message(
         SealRequest(
             envelope_id=outgoing.envelope_id,
             sender=outgoing.sender,
             recipient=outgoing.recipient,
-            epoch_number=epoch_number,
+            epoch_number=key.number,
             precedence=outgoing.precedence,
             sent_at=outgoing.sent_at,
             deliver_by=outgoing.deliver_by,
@@ -93,6 +197,7 @@ def seal_outgoing(
             message_id=outgoing.message_id,
             content=outgoing.content,
         ),
-        seal,
+        lambda info, plaintext: seal(key.public, info, plaintext),
         opening,
     )
+    return Issuable(outgoing.n, sealed.header_bytes, sealed.body, sealed.body_hash, sealed.envelope_hash, opening)

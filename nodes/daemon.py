@@ -62,6 +62,7 @@ from nodes.store.sqlite import SqliteStore
 from nodes.submitting import CaseNumbers, Submitting
 from nodes.tls import OwnLeaf, PeerRoot, PeerRoots
 from nodes.vault import Vault
+from nodes.worker import Worker, cores
 from nodes.writer import CommitFigures, Writer
 
 TICK_S = 30.0
@@ -154,6 +155,9 @@ class Daemon:
         await self._build_writer(startup, stack)
         self._operators = Operators(startup.operators)
         self._build_generations(startup)
+        self._worker = Worker() if cores() > 1 else None  # on one core it would only take turns
+        if self._worker is not None:
+            stack.push_async_callback(self._worker.close)
         self._build_node()
         await self._serve(stack)
         return Ready(self._config.agency, self._listen, self._layout.socket)
@@ -247,6 +251,7 @@ class Daemon:
             clock=clock,
             check_writable=self._check_writable,
             metrics=self._metrics,
+            worker=self._worker,
         )
         self._following = Following(
             identity=identity, submitting=submitting, reading=self._reading, store=store, vault=vault

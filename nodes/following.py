@@ -31,7 +31,8 @@ from nodes.identity import Identity
 from nodes.local_api import Answer
 from nodes.reading import Document, Reading, timestamp
 from nodes.store.contract import Direction, MachineState, MessageRow, OperatorRow, Store
-from nodes.submitting import Submission, Submitting, agencies_of, completed, content_of, message_id_of, parsed
+from nodes.submission import Submission, completed
+from nodes.submitting import Submitting, agencies_of, content_of, message_id_of, parsed
 from nodes.vault import StoredHeadline, Vault
 
 # Kinds that carry the state of a case or move its end; the newest of them is what the next one supersedes.

@@ -12,16 +12,31 @@ from hashlib import sha256
 from typing import Any
 
 from exchange.alerts import Completed, Headline, read_received
-from exchange.compose import DEFAULT_LIFETIME_MS, PRECEDENCES, Decision, Outgoing, decide, deliver_by, seal_outgoing
+from exchange.compose import (
+    DEFAULT_LIFETIME_MS,
+    PRECEDENCES,
+    Addressed,
+    Composed,
+    Decision,
+    Given,
+    Issuable,
+    Outgoing,
+    compose,
+    decide,
+    deliver_by,
+    issuable,
+    tried_until,
+)
 from exchange.entry import Issued, encode_entry
-from exchange.envelope import Precedence
+from exchange.envelope import OPENING_BYTES, Precedence
 from exchange.errors import RefusalError
-from exchange.policy import PEER_BARS, SILENT_KINDS, Addressee, SendBar
+from exchange.policy import SILENT_KINDS, Addressee
 from keys.epochs import PublishedKey
-from keys.ids import AgencyId, MessageId, format_uuid, parse_uuid
+from keys.ids import AgencyId, EnvelopeId, MessageId, format_uuid, parse_uuid
 from keys.randomness import new_envelope_id, random_bytes
 from keys.sealing import ContentKey, seal
 from keys.trust import Trust
+from nodes.bars import forbid, too_large_to_seal
 from nodes.errors import OperationError
 from nodes.identity import Identity
 from nodes.peers import Peer, Peers
@@ -69,6 +84,7 @@ class Prepared:
     ops: tuple[Op, ...]
     sealings: tuple[_Sealing, ...]
     audit: tuple[bytes, ...]
+    given: Given  # what was known of the recipients when it was decided and sealed
 
 
 class Posting:
@@ -103,17 +119,43 @@ class Posting:
         recipients: Sequence[AgencyId],
         now: int,
     ) -> tuple[Decision, ...]:
-        addressees = []
-        for agency in recipients:
-            peer = self._peers.get(agency)
-            addressees.append(Addressee(agency, None, "", None) if peer is None else peer.addressee(now))
         return decide(
             document,
             headline,
             own_agency=self._identity.agency,
             own_country=self._country,
-            addressees=addressees,
+            addressees=[self._known_of(agency, now)[0] for agency in recipients],
         )
+
+    def _known_of(self, agency: AgencyId, now: int) -> tuple[Addressee, PublishedKey | None]:
+        peer = self._peers.get(agency)
+        if peer is None:
+            return Addressee(agency, None, "", None), None
+        return peer.addressee(now), peer.usable_key(now)
+
+    def given(self, recipients: Sequence[AgencyId], now: int) -> Given:
+        """What a message to these is composed with, as it is now."""
+        return Given(
+            self._identity.agency,
+            self._country,
+            now,
+            self._writer.generation,
+            tuple(Addressed(*self._known_of(agency, now), new_envelope_id()) for agency in recipients),
+        )
+
+    def stands(self, given: Given) -> bool:
+        """Whether what was decided and sealed with this may be committed: nothing of it has changed since."""
+        now = self._clock()
+        return given.generation == self._writer.generation and all(
+            (one.to, one.key) == self._known_of(one.to.agency, now) for one in given.recipients
+        )
+
+    def draw_number(self, given: Given, index: int) -> int:
+        """The next number of an envelope to this recipient, which must be a peer."""
+        peer = self._peers.get(given.recipients[index].to.agency)
+        if peer is None:
+            raise RuntimeError("an envelope is sealed to a peer")
+        return peer.number(given.generation)
 
     async def earlier(self, posts: Sequence[tuple[MessageId, str]]) -> list[MessageRow | OperationError | None]:
         """For each (message id, hash of the input): the message that an earlier post with this id became, None if the
@@ -153,21 +195,52 @@ class Posting:
         Raises OperationError when one recipient may not have it. `leave_out`: the option by which the caller goes on
         without such a one, `--to` the others or `--without` these.
         """
-        now = self._clock()
-        self._forbid(self.decisions(completed, recipients, now), leave_out)
-        headline = completed.headline
+        given = self.given(recipients, self._clock())
+        try:
+            composed = compose(
+                completed,
+                given,
+                number=lambda index: self.draw_number(given, index),
+                opening=lambda: random_bytes(OPENING_BYTES),
+                seal=seal,
+            )
+        except RefusalError as error:
+            raise too_large_to_seal() from error
+        return self.prepared(
+            composed,
+            given,
+            input_sha256=input_sha256,
+            extra_ops=extra_ops,
+            own_ack=own_ack,
+            audit=audit,
+            leave_out=leave_out,
+        )
+
+    def prepared(
+        self,
+        composed: Composed,
+        given: Given,
+        *,
+        input_sha256: str | None = None,
+        extra_ops: Sequence[Op] = (),
+        own_ack: OwnAck | None = None,
+        audit: Sequence[bytes] = (),
+        leave_out: str = "--to",
+    ) -> Prepared:
+        """The rows of a message that was composed with `given`, which must stand. Raises as `prepare` does."""
+        forbid(composed.decisions, leave_out)
+        headline, now = composed.headline, given.now
         message_id = MessageId(parse_uuid(headline.message_id))
-        precedence = PRECEDENCES[headline.precedence]
-        stored = stored_headline(headline, sha256(completed.content).digest(), input_sha256)
+        stored = stored_headline(headline, sha256(composed.content).digest(), input_sha256)
         row, key = self._vault.message_row(
             message_id=message_id,
             sender=self._identity.agency,
             direction=Direction.OUT,
             at=now,
-            precedence=int(precedence),
+            precedence=int(PRECEDENCES[headline.precedence]),
             shown=headline.kind not in SILENT_KINDS,
             headline=stored,
-            content=completed.content,
+            content=composed.content,
         )
         ops: list[Op] = [InsertMessage(row), *extra_ops]
         if own_ack is not None:
@@ -182,18 +255,18 @@ class Posting:
                     )
                 )
             )
-        until = deliver_by(headline, now)
-        queued = [_queued(row, agency, until, now) for agency in recipients]
+        queued: list[RecipientRow] = []
         sealings: list[_Sealing] = []
-        for recipient in queued:
-            peer = self._peers.get(recipient.agency)
-            key_to = None if peer is None else peer.usable_key(now)
-            if peer is None or key_to is None:
+        for one, envelope in zip(given.recipients, composed.envelopes, strict=True):
+            recipient = _queued(row, one.to.agency, one.envelope_id, composed.deliver_by, now)
+            queued.append(recipient)
+            peer = self._peers.get(one.to.agency)
+            if peer is None or envelope is None:
                 # No epoch key of it yet: queued, sealed at rest, sealed to it when one comes.
                 ops.append(PutRecipient(recipient))
             else:
-                sealings.append(self._sealing(peer, key_to, recipient, completed.content, key, now))
-        return Prepared(row, stored, tuple(queued), tuple(ops), tuple(sealings), tuple(audit))
+                sealings.append(self._issuing(peer, recipient, envelope, given.generation, key))
+        return Prepared(row, stored, tuple(queued), tuple(ops), tuple(sealings), tuple(audit), given)
 
     async def commit(self, posts: Sequence[Prepared], *, also: Sequence[Op] = ()) -> None:
         """Make them durable, all in one transaction with the rows in `also`, and wake the couriers.
@@ -227,8 +300,8 @@ class Posting:
         now = self._clock()
         received = read_received(content)
         decisions = self._decisions(received.document, received.headline, [agency], now)
-        self._forbid(decisions, "--to")
-        recipient = _queued(row, agency, deliver_by(received.headline, now), now)
+        forbid(decisions, "--to")
+        recipient = _queued(row, agency, new_envelope_id(), deliver_by(received.headline, now), now)
         await self._writer.commit(Change.of(PutRecipient(recipient), audit=tuple(audit)))
         self._wake(agency, unsealed=True)
 
@@ -316,17 +389,19 @@ class Posting:
             content=content,
         )
         try:
-            sealed = seal_outgoing(
-                outgoing, key_to.number, lambda info, plaintext: seal(key_to.public, info, plaintext), random_bytes(32)
-            )
+            envelope = issuable(outgoing, key_to, seal, random_bytes(OPENING_BYTES))
         except RefusalError as error:
             raise too_large_to_seal() from error
-        sealed_opening = self._vault.seal_opening(key, sealed.opening)
-        body_hash = sha256(sealed.body).digest()
+        return self._issuing(peer, recipient, envelope, generation, key)
+
+    def _issuing(
+        self, peer: Peer, recipient: RecipientRow, envelope: Issuable, generation: int, key: ContentKey
+    ) -> _Sealing:
+        sealed_opening = self._vault.seal_opening(key, envelope.opening)
 
         def make(time: int, salt: bytes) -> bytes:
             return encode_entry(
-                Issued(salt=salt, time=time, envelope_id=recipient.envelope_id, envelope_hash=sealed.envelope_hash)
+                Issued(salt=salt, time=time, envelope_id=recipient.envelope_id, envelope_hash=envelope.envelope_hash)
             )
 
         def ops(placed: Placed) -> list[Op]:
@@ -339,12 +414,12 @@ class Posting:
                         envelope_id=recipient.envelope_id,
                         message_id=recipient.message_id,
                         agency=peer.agency,
-                        header=sealed.header_bytes,
-                        body=sealed.body,
-                        body_hash=body_hash,
-                        envelope_hash=sealed.envelope_hash,
+                        header=envelope.header,
+                        body=envelope.body,
+                        body_hash=envelope.body_hash,
+                        envelope_hash=envelope.envelope_hash,
                         generation=generation,
-                        n=outgoing.n,
+                        n=envelope.n,
                         sealed_opening=sealed_opening,
                         log=placed.log,
                         index=placed.index,
@@ -373,62 +448,17 @@ class Posting:
             peer.unsealed = peer.unsealed or unsealed
             peer.wake.set()
 
-    @staticmethod
-    def _forbid(decisions: Sequence[Decision], leave_out: str) -> None:
-        barred = [decision for decision in decisions if decision.bar is not None]
-        if not barred:
-            return
-        allowed = [decision.agency for decision in decisions if decision.bar is None]
-        reasons = ", ".join(f"{decision.agency}: {decision.bar}" for decision in barred)
-        if not allowed:
-            rest = _way_back(barred, leave_out)
-        elif leave_out == "--without":
-            names = [decision.agency for decision in barred]
-            rest = (
-                f"without them, at once: add --without {','.join(names)}; "
-                f"when they can have it: tocsin resend ID --to {names[0]}"
-            )
-        else:
-            rest = f"without them: --to {','.join(allowed)}"
-        codes = {_error_code(decision) for decision in barred}
-        code = next(code for code in ("unknown_agency", "peer_not_usable", "policy_denied") if code in codes)
-        raise OperationError(code, f"nothing was posted; these recipients cannot have it: {reasons}", rest)
 
-
-_WAYS_BACK = {
-    SendBar.PEER_SUSPENDED: "tocsin peer resume {agency}, then the same again",
-    SendBar.PEER_PENDING: "type the code it says by phone: tocsin peer add CARD --code CODE, then the same again",
-    SendBar.UNKNOWN_AGENCY: "take its card: tocsin peer add CARD --code CODE, then the same again",
-}
-
-
-def _way_back(barred: Sequence[Decision], leave_out: str) -> str:
-    """How a message that nobody may have gets to somebody after all."""
-    ways = [_WAYS_BACK[one.bar].format(agency=one.agency) for one in barred if one.bar in _WAYS_BACK]
-    if not ways:
-        return "tocsin peer list shows whom you can send to"
-    if leave_out != "--without":
-        return f"{ways[0]}; tocsin peer list shows whom you can send to"
-    return f"{ways[0]}; or to others only: add --to AGENCY --without {','.join(one.agency for one in barred)}"
-
-
-def too_large_to_seal() -> OperationError:
-    """A message that fits the limit of a document and, compressed and with what goes beside it, no envelope."""
-    return OperationError(
-        "too_large", "the message fills more than an envelope holds (256 KiB, compressed)", "shorten its texts"
-    )
-
-
-def _queued(row: MessageRow, agency: AgencyId, until: int, now: int) -> RecipientRow:
-    """A message of ours that waits for one agency, not sealed yet. One whose own time is over is still told."""
+def _queued(row: MessageRow, agency: AgencyId, envelope_id: EnvelopeId, until: int, now: int) -> RecipientRow:
+    """A message of ours that waits for one agency, not sealed yet."""
     return RecipientRow(
         message_id=row.message_id,
         agency=agency,
-        envelope_id=new_envelope_id(),
+        envelope_id=envelope_id,
         state=MachineState.QUEUED,
         reason=None,
         precedence=row.precedence,
-        deliver_by=until if until > now else now + DEFAULT_LIFETIME_MS,
+        deliver_by=tried_until(until, now),
         updated_at=now,
         attempts=0,
         next_attempt_at=None,
@@ -436,11 +466,3 @@ def _queued(row: MessageRow, agency: AgencyId, until: int, now: int) -> Recipien
         sealed=False,
         shown=row.shown,
     )
-
-
-def _error_code(decision: Decision) -> str:
-    if decision.bar is None:
-        return ""
-    if decision.bar.value in ("unknown_agency", "ourselves"):
-        return "unknown_agency"
-    return "peer_not_usable" if decision.bar in PEER_BARS else "policy_denied"

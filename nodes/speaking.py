@@ -19,7 +19,8 @@ from nodes.local_api import Answer
 from nodes.posting import OwnAck, Posting
 from nodes.reading import Document, Reading, timestamp
 from nodes.store.contract import Direction, MachineState, MessageRow, OperatorRow, Store
-from nodes.submitting import Submission, Submitting, agency_of, completed
+from nodes.submission import Submission, completed
+from nodes.submitting import Submitting, agency_of
 from nodes.vault import AckBody, Vault
 
 

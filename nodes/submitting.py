@@ -9,26 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from exchange.alerts import (
-    Completed,
-    Defaults,
-    DutyContact,
-    InvalidAlert,
-    MarkingContradiction,
-    Originator,
-    complete,
-    parse_input,
-)
+from exchange.alerts import Completed, Defaults, DutyContact, InvalidAlert, Originator, parse_input
 from exchange.envelope import padded_size
 from exchange.errors import RefusalError
 from keys.errors import EncodingError
 from keys.ids import AgencyId, MessageId, format_uuid, parse_agency_id, parse_uuid
 from keys.randomness import new_message_id
+from nodes.bars import too_large_to_seal
 from nodes.config import NodeConfig
 from nodes.errors import NodeError, OperationError, Problem
 from nodes.events import Events, RecipientMoved
@@ -36,15 +26,16 @@ from nodes.gathering import Gathering
 from nodes.identity import Identity
 from nodes.local_api import Answer
 from nodes.metrics import Metrics
-from nodes.posting import Posting, Prepared, too_large_to_seal
+from nodes.posting import Posting, Prepared
+from nodes.preparing import Preparing, is_flash
 from nodes.reading import Document, Reading, settled, timestamp, wait_exit
 from nodes.store.contract import MessageRow, OperatorRow, PutMeta, StoreConflictError
+from nodes.submission import Submission, completed, invalid
 from nodes.vault import Vault
+from nodes.worker import Worker
 
 MAX_WAIT_S = 3_600.0
 CASES_OF_A_DAY = 2_500  # 366 days of them still have six digits
-# Messages of a batch that are worked on before others get a turn: about two milliseconds.
-SLICE = 16
 # Messages of several callers that share a commit, at most.
 TOGETHER = 64
 LOOKED_AHEAD = 64  # numbers, to show one that is free; the draw itself goes on until it finds one
@@ -84,25 +75,6 @@ class CaseNumbers:
         return PutMeta(f"case/{year}", self._last[year].to_bytes(8, "big"))
 
 
-@dataclass(slots=True)
-class Submission:
-    """One message on its way: what was asked, and what it came to so far, which is one of the last three."""
-
-    caller: OperatorRow
-    args: Document
-    recipients: list[AgencyId]
-    message_id: MessageId
-    digest: str  # of the input and the recipients: a repeat with the same id must bring the same
-    text: bytes = b""
-    tree: Document = field(default_factory=dict)
-    case_id: str = ""  # that it opens, named or drawn
-    year: int | None = None  # in which the node drew its case number, if it did
-    completed: Completed | None = None
-    prepared: Prepared | None = None
-    earlier: MessageRow | None = None
-    error: NodeError | None = None
-
-
 class Submitting:
     """Takes submissions from text to their answers."""
 
@@ -119,6 +91,7 @@ class Submitting:
         clock: Callable[[], int],
         check_writable: Callable[[str], None],
         metrics: Metrics,
+        worker: Worker | None = None,
     ) -> None:
         self._identity = identity
         self._config = config
@@ -130,9 +103,17 @@ class Submitting:
         self._clock = clock
         self.check_writable = check_writable
         self._metrics = metrics
-        self._turn = asyncio.Lock()
+        self._preparing = Preparing(
+            posting=posting,
+            worker=worker,
+            defaults=self.defaults,
+            audit=self.audit,
+            clock=clock,
+            check_writable=check_writable,
+        )
         self._opening: set[str] = set()  # case ids of alerts on their way
         self._together = Gathering(self._post, TOGETHER, at_once=2)
+        self._flash_together = Gathering(self._post, TOGETHER, at_once=2)
 
     # --- steps
 
@@ -154,18 +135,20 @@ class Submitting:
 
     async def post(self, submission: Submission) -> None:
         """Take one submission to its end, together with others that come meanwhile."""
-        await self._together.ask(submission)
+        # What is flash waits for no batch that is at the worker.
+        await (self._flash_together if is_flash(submission) else self._together).ask(submission)
 
     async def post_many(self, submissions: Sequence[Submission]) -> None:
-        """Take several to their end, in one commit."""
-        await self._post(submissions)
+        """Take several to their end, in one commit, and after those that were handed in before, but for flash."""
+        await self._post(submissions, in_order=True)
 
-    async def _post(self, submissions: Sequence[Submission]) -> Sequence[None]:
+    async def _post(self, submissions: Sequence[Submission], *, in_order: bool = False) -> Sequence[None]:
         fresh = await self._fresh(submissions)
         opening: set[str] = set()
         try:
             await self._open_cases(fresh, opening)
-            await self._work_through(fresh)
+            await self._preparing.prepare(fresh, in_order=in_order)
+            await self.commit(fresh)
         finally:
             self._opening -= opening
         return [None] * len(submissions)
@@ -174,19 +157,6 @@ class Submitting:
         """A case id for each, that no other alert has or is about to get: those in `opening` are ours until the end."""
         await self._refuse_second_alerts(submissions, opening)
         await self._draw_numbers(submissions, opening)
-
-    async def _work_through(self, fresh: Sequence[Submission]) -> None:
-        # Batches take turns, and everything else that is ready goes between two slices: whoever hands over a thousand
-        # alerts must not keep the couriers, or another's flash alert, from the loop. Step by step and not message by
-        # message, since a step that is repeated finds its code in the processor's cache: half the time.
-        async with self._turn if len(fresh) > 1 else nullcontext():
-            for step in (self._complete, self._seal):
-                for first in range(0, len(fresh), SLICE):
-                    for submission in fresh[first : first + SLICE]:
-                        step(submission)
-                    if len(fresh) > 1:
-                        await asyncio.sleep(0)
-        await self.commit(fresh)
 
     async def _fresh(self, submissions: Sequence[Submission]) -> list[Submission]:
         """Those whose id is new; each other one gets its earlier message, or its error."""
@@ -246,47 +216,16 @@ class Submitting:
             raise submission.error
         return not fresh
 
-    def _complete(self, submission: Submission) -> None:
-        """What is wrong with a submission is its own error and nobody else's."""
-        if submission.error is not None:
-            return
-        try:
-            if not submission.recipients:
-                raise OperationError(
-                    "usage", "no recipient is named", "name them: --to AGENCY[,AGENCY]; there is no default"
-                )
-            if not submission.case_id:
-                submission.case_id = str(submission.tree["case_id"])
-            defaults = self.defaults(submission.caller.ref, submission.message_id, submission.case_id)
-            submission.completed = completed(submission.tree, defaults)
-            self.check_writable(submission.completed.headline.precedence)
-        except NodeError as error:
-            submission.error = error
-
-    def _seal(self, submission: Submission) -> None:
-        if submission.error is not None or submission.completed is None:
-            return
-        try:
-            self.seal(submission)
-        except NodeError as error:
-            submission.error = error
-
-    def seal(self, submission: Submission, leave_out: str = "--to") -> None:
+    def seal(self, submission: Submission, leave_out: str) -> None:
         """Seal what is complete. Raises OperationError when one recipient may not have it; see Posting.prepare."""
-        if submission.completed is None:
-            raise RuntimeError("a submission is completed before it is sealed")
-        submission.prepared = self._posting.prepare(
-            submission.completed,
-            submission.recipients,
-            input_sha256=submission.digest,
-            audit=self.audit(submission.caller, "disclosure", submission.message_id, submission.recipients),
-            leave_out=leave_out,
-        )
+        submission.leave_out = leave_out
+        self._preparing.seal(submission)
 
     async def commit(self, submissions: Sequence[Submission]) -> None:
         """All that are sealed, in one commit. If an id was taken in the meantime (a lost answer, two shells at once),
         one by one: the second finds the first.
         """
+        await self._preparing.look_again(submissions)
         ready = [one for one in submissions if one.prepared is not None]
         if not ready:
             return
@@ -491,14 +430,6 @@ async def parsed(text: bytes) -> Document:
         raise invalid(error) from error
 
 
-def completed(tree: Document, defaults: Defaults) -> Completed:
-    """The message a tree means. Raises OperationError with all its problems."""
-    try:
-        return complete(tree, defaults)
-    except InvalidAlert as error:
-        raise invalid(error) from error
-
-
 def _case_is_taken(case_id: str, whose: AgencyId | None, free: str) -> OperationError:
     what = f"what is new about it: tocsin update {case_id} F"
     if whose is not None:
@@ -508,24 +439,4 @@ def _case_is_taken(case_id: str, whose: AgencyId | None, free: str) -> Operation
         f"case {case_id} has an alert of {whose or 'ours'} already; nothing was posted",
         f"{what}. Another case: take case_id out, the node gives a number",
         (Problem("/case_id", "case_taken", "one case has one alert", free),),
-    )
-
-
-def invalid(error: InvalidAlert) -> OperationError:
-    """A document's problems as the operator's error."""
-    problems = tuple(Problem(p.path, p.rule, p.message, p.example) for p in error.problems)
-    if isinstance(error, MarkingContradiction):
-        return OperationError(
-            "marking_contradiction",
-            "the handling markings contradict each other; nothing was posted",
-            "put right what is named, then the same again",
-            problems,
-        )
-    code = "too_large" if any(problem.rule == "too_large" for problem in problems) else "invalid_alert"
-    number = len(problems)
-    return OperationError(
-        code,
-        f"the message has {number} problem{'s' if number != 1 else ''}; nothing was posted",
-        "put right what is named, then the same again",
-        problems,
     )

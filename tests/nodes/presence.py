@@ -41,6 +41,7 @@ from nodes.store.contract import AnchorRow, OperatorRow, PutAnchor
 from nodes.store.memory import MemoryStore
 from nodes.submitting import CaseNumbers, Submitting
 from nodes.vault import Vault
+from nodes.worker import Worker
 from nodes.writer import AUDIT_LOG, Change, OwnLogState, Writer, load_own_log
 from tests.exchange.agencies import node_pair, root_pair, seed, tls_root
 
@@ -132,17 +133,18 @@ def _salt() -> bytes:
 class RunningNode:
     """One life of a node over what is on its disk. Made by `start`, ended by `stop`."""
 
-    def __init__(self, presence: Presence, clock: Clock) -> None:
+    def __init__(self, presence: Presence, clock: Clock, worker: Worker | None) -> None:
         """Use `start`."""
+        self._worker = worker
         self.presence = presence
         self.agency = presence.config.agency
         self.clock = clock
         self._pair_since = clock()
 
     @classmethod
-    async def start(cls, presence: Presence, clock: Clock) -> RunningNode:
+    async def start(cls, presence: Presence, clock: Clock, worker: Worker | None = None) -> RunningNode:
         """What a start of the daemon does, up to the first round."""
-        running = cls(Presence(presence.config, presence.store.reopen(), presence.keys), clock)
+        running = cls(Presence(presence.config, presence.store.reopen(), presence.keys), clock, worker)
         await running._build()
         await running.keep_keys()
         return running
@@ -187,7 +189,7 @@ class RunningNode:
         self.keyring = Keyring(identity, store, writer, clock)
         metrics = Metrics()
         outflow = Outflow(identity, store, ledger, writer)
-        posting = Posting(identity, config.country, peers, store, writer, vault, clock)
+        self.posting = posting = Posting(identity, config.country, peers, store, writer, vault, clock)
         self.node = Node(
             identity=identity,
             peers=peers,
@@ -229,6 +231,7 @@ class RunningNode:
             clock=clock,
             check_writable=lambda _: None,
             metrics=Metrics(),
+            worker=self._worker,
         )
         self.following = Following(
             identity=self.identity, submitting=submitting, reading=self.reading, store=store, vault=vault

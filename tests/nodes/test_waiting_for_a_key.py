@@ -77,7 +77,8 @@ class World:
             sealed=False,
             shown=True,
         )
-        return Prepared(row, headline, (recipient,), (InsertMessage(row), PutRecipient(recipient)), (), ())
+        given = self.posting.given([self.peer.agency], NOW)
+        return Prepared(row, headline, (recipient,), (InsertMessage(row), PutRecipient(recipient)), (), (), given)
 
     def key_comes(self) -> None:
         pair = EpochKeyPair.generate()
