@@ -17,7 +17,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileLine]:
     """A running daemon that trusts a peer written from the protocol alone."""
     children = Children()
     node = Node(children, tmp_path_factory.mktemp("hostile"), "bka.de", "DE")
-    assert node.make().exit == 0
+    node.born()
     node.start()
     peer = Unscrupulous("ponal.co", "CO")
     peer.pin((node.directory / "card.tocsin").read_text(), node.code)

@@ -121,7 +121,7 @@ def test_a_consistency_proof_of_another_log_ties_nothing_and_hinders_nothing(
 def strict(children: Children, tmp_path: Path) -> Iterator[tuple[Node, Unscrupulous, IndependentPeer]]:
     """A node whose budgets are small, a peer that floods it and one that does not."""
     node = Node(children, tmp_path, "bka.de", "DE")
-    assert node.make().exit == 0
+    node.born()
     config = node.directory / "node.toml"
     config.write_text(config.read_text().replace("peer_work_per_s = 4000", "peer_work_per_s = 1200"))
     node.start()

@@ -20,7 +20,7 @@ from tests.system.agencies import Node
 def node(children: Children, tmp_path: Path) -> Node:
     """A running node of another house."""
     node = Node(children, tmp_path, "bka.de", "DE")
-    assert node.make().exit == 0
+    node.born()
     node.start()
     return node
 

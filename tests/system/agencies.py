@@ -5,6 +5,7 @@ product is replaced.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from tests.processes import Children
 
 TOCSIN = (sys.executable, "-m", "nodes.cli")
 ROOT = Path(__file__).resolve().parents[2]
+PASSPHRASE = "correct horse battery staple"
 START_S = 60.0
 WAIT_S = 60.0
 PATIENCE = float(os.environ.get("TOCSIN_PATIENCE", "1"))  # of `until`; less where a test is expected to fail
@@ -88,7 +90,7 @@ class Node:
 
     def make(self, *options: str) -> Said:
         """`tocsin init`."""
-        self.passphrase.write_text("correct horse battery staple\n")
+        self.passphrase.write_text(f"{PASSPHRASE}\n")
         self.passphrase.chmod(0o600)
         said = self.cli(
             "init",
@@ -99,6 +101,24 @@ class Node:
         )
         self.code = said.document.get("safety_code", "")
         return said
+
+    def born(self) -> None:
+        """What `init` makes, by the same function and without the cost of a process."""
+        from nodes.daemon import init_node
+
+        self.passphrase.write_text(f"{PASSPHRASE}\n")
+        self.passphrase.chmod(0o600)
+        settings: dict[str, object] = {
+            "agency": self.agency,
+            "name": f"Agency {self.agency}",
+            "country": self.country,
+            "listen": "127.0.0.1:0",
+            "endpoints": [],
+            "contact": "+4961155123",
+            "case_prefix": None,
+            "languages": ["en"],
+        }
+        self.code = init_node(str(self.directory), settings, PASSPHRASE, operator=getpass.getuser()).safety_code
 
     @property
     def store(self) -> Path:
@@ -218,7 +238,8 @@ def introduce(*nodes: Node) -> None:
     for node in nodes:
         for other in nodes:
             if other is not node:
-                node.trust(other)
+                card = (other.directory / "card.tocsin").read_text()
+                node.ask("peer_add", card=card, code=other.code)
     for node in nodes:
         until(lambda node=node: all(peer["reachable"] for peer in node.ask("status")["peers"]), "the first contact")  # type: ignore[misc]
 

@@ -17,7 +17,7 @@ def make_node(children: Children, tmp_path: Path) -> Callable[[str, str], Node]:
 
     def make(agency: str, country: str) -> Node:
         node = Node(children, tmp_path, agency, country)
-        assert node.make().exit == 0
+        node.born()
         return node
 
     return make

@@ -100,8 +100,7 @@ def test_what_was_said_before_stays_proved_at_once(
         )
 
 
-@pytest.mark.parametrize("reopened", [1, 2])
-@pytest.mark.parametrize("last", ["issued", "audit_head"])
+@pytest.mark.parametrize(("last", "reopened"), [("issued", 1), ("audit_head", 2)])
 def test_what_was_said_before_stays_proved_by_a_peer_that_was_away_when_log_and_pair_changed(
     exchanged: tuple[Node, Node, str, Path],
     make_node: Callable[[str, str], Node],
