@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from benchmarks.load import latencies, stream
 from benchmarks.pair import pair_of_nodes
-from benchmarks.processes import cpu_s, rss_mb
+from benchmarks.processes import cpu_s, own_rss_mb, rss_mb
 from nodes.cli.demonstration.agencies import Agency
 
 SLICE = 10_000
@@ -40,6 +40,7 @@ class Backlog:
     count: int
     idle_mb: float
     queued_mb: float
+    working_mb: float
     posts: list[Pace]  # slices of 10,000
     restart_s: float  # after kill -9, until it answers
     drain: Pace  # both nodes
@@ -60,7 +61,7 @@ def measure(count: int) -> Backlog:
             cpu = cpu_s(sender)
             took = stream(sender, SLICE, delivered=False)
             posts.append(Pace(SLICE / took, (cpu_s(sender) - cpu) / SLICE * 1e6))
-        queued = rss_mb(sender)
+        queued, working = own_rss_mb(sender), rss_mb(sender)
         sender.kill()
         began = time.perf_counter()
         sender.start()
@@ -79,7 +80,7 @@ def measure(count: int) -> Backlog:
         cpu = cpu_s(*agencies)
         took = stream(sender, more)
         streamed = Pace(more / took, (cpu_s(*agencies) - cpu) / more * 1e6)
-    return Backlog(waiting, latencies_before, queued, posts, restart, drain, drains, memory, latency, streamed)
+    return Backlog(waiting, latencies_before, queued, working, posts, restart, drain, drains, memory, latency, streamed)
 
 
 def _drain(agencies: Sequence[Agency], waiting: int) -> tuple[Pace, list[Pace]]:
@@ -112,6 +113,7 @@ if __name__ == "__main__":
         f"| CPU of an alert queued, us, first, median, last | {cost[0]}, {statistics.median(cost)}, {cost[-1]} | flat |"
     )
     print(f"| memory of the sender, idle and with them queued, MB | {found.idle_mb:.0f}, {found.queued_mb:.0f} | +64 |")
+    print(f"| the same with its worker process, until 30 s after the last batch, MB | {found.working_mb:.0f} | |")
     print(f"| restart after kill -9 with them queued, s | {found.restart_s:.2f} | 5 |")
     print(f"| drain, alerts/s | {found.drain.per_s:.0f} | full rate |")
     print(f"| CPU of the drain, both nodes, us per alert | {found.drain.cpu_us:.0f} | |")

@@ -22,6 +22,11 @@ def rss_mb(agency: Agency) -> float:
     return sum(_resident_kb(pid) for pid in family(agency.pid)) / 1024
 
 
+def own_rss_mb(agency: Agency) -> float:
+    """Resident memory of a node without its children, which end when there is nothing for them to do."""
+    return _resident_kb(agency.pid) / 1024
+
+
 def family(pid: int) -> list[int]:
     """A process and its running descendants."""
     children: dict[int, list[int]] = {}
