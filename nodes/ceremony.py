@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from exchange.card import armour, encode_card, make_card
+from exchange.card import BEGIN_LINE, armour, encode_card, make_card
 from exchange.errors import ProtocolBugError
 from exchange.log import inclusion_path
 from exchange.proof import Proof
@@ -23,7 +23,7 @@ from keys.signing import NodeKeyPair, NodePublicPair, RootKeyPair
 from nodes.birth import ANCHOR_LIFE_MS, STORE_FILE
 from nodes.config import NodeConfig, load_config
 from nodes.daemon import key_file_error, wall_clock
-from nodes.directory import DirectoryLock, Layout, check_directory, write_whole
+from nodes.directory import DirectoryLock, Layout, check_directory, check_replaceable, write_whole
 from nodes.errors import OperationError
 from nodes.identity import Identity, log_name, pair_label
 from nodes.keyring import PAIR_SINCE_META, Keyring
@@ -80,6 +80,7 @@ def next_anchor(directory: str, passphrase: str, root_file: Path, output: Path, 
     """Sign the next serial with current values. A revocation is only written to `output`, not taken by this node."""
     layout = check_directory(directory)
     config = load_config(directory)
+    check_replaceable(output, BEGIN_LINE.encode())
     with DirectoryLock(layout):
         keystore = _open(layout, passphrase)
         try:

@@ -186,6 +186,19 @@ class DirectoryLock:
         self.release()
 
 
+def check_replaceable(path: Path, beginning: bytes) -> None:
+    """Raises OperationError(exists) unless nothing lies at `path`, or a file of the kind that begins so: a slip of the
+    hand at night must not write a card or evidence over the agency's root.
+    """
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(beginning))
+    except OSError:
+        return  # nothing there, or what the writing itself will meet
+    if found != beginning:
+        raise OperationError("exists", f"{path} is there already, and holds something else", "name a new file")
+
+
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Put `data` at `path` so that a reader, or a power cut, finds the old file or the new one whole, never a part.
 

@@ -29,6 +29,7 @@ Document = dict[str, Any]
 # An update whose alert has not come yet waits this long before it is shown alone (DESIGN 8); flash and cancel do not
 # wait.
 ORPHAN_WAIT_MS = 10_000
+WHAT_IS_HERE = "tocsin inbox and tocsin sent list what is here"
 MIN_SUFFIX = 4
 FULL_ID = 32
 LAST_MOMENT_MS = 253_402_300_799_999  # the end of the year 9999
@@ -82,7 +83,7 @@ class Reading:
         rows = await self._store.messages_by_suffix(digits)
         shown = [row for row in rows if row.shown] or rows
         if not shown:
-            raise OperationError("unknown_id", f"no message ends in {reference!r}", "tocsin inbox lists what is here")
+            raise OperationError("unknown_id", f"no message ends in {reference!r}", WHAT_IS_HERE)
         if len(shown) > 1:
             candidates = ", ".join(format_uuid(row.message_id) for row in shown)
             raise OperationError(
@@ -99,7 +100,9 @@ class Reading:
                 rows.append(row)
         if not rows:
             raise OperationError(
-                "unknown_id", f"no message of case {case_id!r} is here", "tocsin inbox lists what is here"
+                "unknown_id",
+                f"no message of case {case_id!r} is here",
+                WHAT_IS_HERE,
             )
         return rows
 

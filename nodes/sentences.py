@@ -85,6 +85,7 @@ _WAITING_STEPS: Mapping[str, str] = {
     "disk_low": "free disk space; receipts, cancels and flash still pass",
     "unreachable": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
     "backoff": "nothing to do, it is tried again by itself; if it is urgent, {call}; tocsin doctor {agency}",
+    "internal": "it is tried again by itself; if it is urgent, {call}: they may have it and be unable to say so",
     "from_future": "check this machine's clock (tocsin doctor)",
     "key_not_valid": "tocsin status says if this node needs a new anchor, else it passes; if it is urgent, {call}",
     "removed": "if it is to have this, type the code it says by phone: tocsin peer add CARD --code CODE (for {agency})",

@@ -15,7 +15,7 @@ from nodes.cli.invocation import Invocation
 from nodes.cli.output import OUTPUT
 from nodes.cli.times import format_millis
 from nodes.cli.views.evidence import view_exported, view_verified
-from nodes.directory import write_whole
+from nodes.directory import check_replaceable, write_whole
 from nodes.errors import OperationError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from exchange.evidence import EvidenceReport
 
 EXIT_NOT_PROVED = 65
+BEGINNING_BYTES = 16  # of an evidence file: these are the same in all
 
 
 @click.command
@@ -34,6 +35,7 @@ def export(invocation: Invocation, id_: str, output: Path, with_content: bool) -
     """Write the proofs of a message or case to a file that a stranger can check, without a node, years later."""
     answer = invocation.ask("evidence_export", {"id": id_, "with_content": with_content}, wait_s=300)
     data = _bytes(answer)
+    check_replaceable(output, data[:BEGINNING_BYTES])
     write_whole(output, data, mode=0o600)
     digest = sha256(data).hexdigest()
     try:

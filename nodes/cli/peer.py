@@ -18,6 +18,8 @@ from nodes.errors import OperationError
 @click.pass_obj
 def add(invocation: Invocation, card: str, code: str | None) -> int:
     """Add the peer whose CARD (a file, `-` is standard input) this is. Without its safety code it stays pending."""
+    if code is not None and not code.strip():  # a variable that is empty in somebody's script is no wish to wait
+        raise OperationError("usage", "--code is empty; nothing was stored", "type the code, or leave the option out")
     text = invocation.read_text(card, code="invalid_card")
     answer = invocation.ask("peer_add", {"card": text, "code": code})
     if code is None and answer.document.get("trust") == "pending" and invocation.can_ask:

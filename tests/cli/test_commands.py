@@ -606,3 +606,10 @@ def test_the_schema_of_a_kind_needs_no_node_and_takes_the_smallest_alert(tocsin:
         "const": "update",
     }
     assert tocsin("schema", "rumour", "--json").json["error"]["code"] == "usage"
+
+
+def test_an_empty_code_of_a_peer_is_no_wish_to_wait(node: RecordedNode, tocsin: Operator, tmp_path: Path) -> None:
+    (tmp_path / "card").write_text("a card")
+    said = tocsin("peer", "add", str(tmp_path / "card"), "--code", "", "--json")
+    assert said.json["error"]["code"] == "usage"
+    assert not node.requests

@@ -94,3 +94,25 @@ def test_a_file_that_is_no_root_of_this_agency_is_named_with_what_to_do(
     }
     assert all("export-root" in error["hint"] for error in said.values())
     assert (bogota.directory / "card.tocsin").read_bytes() == before
+
+
+def test_no_card_and_no_evidence_is_written_over_a_file_of_another_kind(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    """The names lie side by side on the stick, and the root cannot be made again."""
+    bogota, _ = pair
+    message = bogota.post("bka.de", "--wait", "30")["message_id"]
+    root = tmp_path / "root"
+    bogota.stop()
+    bogota.ok("keys", "export-root", "-o", str(root))
+    kept = root.read_bytes()
+
+    anchor = bogota.cli("keys", "anchor", "--root", str(root), "-o", str(root))
+    bogota.start()
+    evidence = bogota.cli("evidence", "export", message, "-o", str(root))
+
+    assert anchor.document["error"]["code"] == evidence.document["error"]["code"] == "exists"
+    assert root.read_bytes() == kept
+    assert bogota.ok("keys", "status")["root"]["serial"] == 1
+    for _ in range(2):  # over one of its own kind it is
+        bogota.ok("evidence", "export", message, "-o", str(tmp_path / "evidence"))
