@@ -153,7 +153,7 @@ def examine(
     now: int,
     has_epoch_key: Callable[[int], bool],
     open_with: Callable[[int], Callable[[bytes, bytes], bytes]],
-    doubtful_up_to: int = 0,
+    doubtful_up_to: int,
 ) -> OpenedMessage | Repeated | Refused | Deferred:
     """Steps 7 to 13. `now` is the own clock corrected by the measured skew of this peer; `open_with(n)` gives
     `open(info, body)` for epoch key n. Under numbers up to `doubtful_up_to` others may hold another key than we do.

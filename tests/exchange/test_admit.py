@@ -142,6 +142,7 @@ def examined(
         now=now,
         has_epoch_key=keys.__contains__,
         open_with=lambda _: open_plainly,
+        doubtful_up_to=0,
     )
 
 
@@ -251,6 +252,7 @@ def test_step_13_what_the_key_does_not_open_is_final(sender: Agency) -> None:
         now=NOW,
         has_epoch_key=lambda _: True,
         open_with=lambda _: refuse,
+        doubtful_up_to=0,
     )
     assert isinstance(verdict, Refused)
     assert refused_with(verdict) == ("malformed", 13)
